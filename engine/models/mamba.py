@@ -1,0 +1,241 @@
+"""Mamba-S: a stack of Mamba-2 (state space duality) blocks in plain PyTorch, exact at every length.
+
+The recurrence that defines it, per head, with one decay a head:
+
+    state_t = exp(dt_t * A) * state_{t-1} + dt_t * x_t B_t^T        (P, N)
+    y_t     = state_t C_t + D * x_t                                 (P,)
+
+Unrolled, y = (M * (C B^T)) (dt * x) with M[t, s] = exp(sum of dt * A over s < r <= t): one masked matrix product for a
+short window. A long one is cut into pieces of `CHUNK` positions that hand the state on, so that the cost stays linear.
+
+Shapes: B batch, L window length, D vector width, W hidden width, I inner width = expand * W = H * P, H heads,
+P channels of a head, N state width, K convolution width, Q positions of a piece.
+
+Dao and Gu, "Transformers are SSMs", 2024 (arXiv:2405.21060), section 6.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from engine.run.spec import ModelConfig
+
+CHUNK = 64
+"""Windows up to this long take the single product: a quadratic cost below what handing states on would cost."""
+
+
+class MambaStack(nn.Module):
+    """Predicts the next chunk vector from a window's context."""
+
+    def __init__(self, config: ModelConfig, *, dim: int) -> None:
+        super().__init__()
+        self.residual = config.residual
+        # Unit vectors have components of about 1 / sqrt(D); scaled, they meet the blocks at the size norms produce.
+        self.input_scale = math.sqrt(dim)
+        self.input_proj = nn.Linear(dim, config.width)
+        self.blocks = nn.ModuleList(MambaBlock(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.output_proj = nn.Linear(config.width, dim)
+        if self.residual == "context_mean":
+            nn.init.zeros_(self.output_proj.weight)
+            nn.init.zeros_(self.output_proj.bias)
+
+    def forward(self, context_BLD: Tensor) -> Tensor:
+        """Predict the vector that follows.
+
+        Args:
+            context_BLD: (B, L, D) float; unit vectors or zeros (hidden chunks), oldest first.
+
+        Returns:
+            (B, D) unit vectors.
+        """
+        hidden_BLW = self.input_proj(context_BLD * self.input_scale)
+        last = len(self.blocks) - 1
+        for index, block in enumerate(self.blocks):
+            hidden_BLW = block(hidden_BLW, last_only=index == last)
+        prediction_BD: Tensor = self.output_proj(self.norm(hidden_BLW[:, -1]))
+        if self.residual == "context_mean":
+            prediction_BD = prediction_BD + F.normalize(context_BLD.mean(dim=1), dim=-1)
+        return F.normalize(prediction_BD, dim=-1)
+
+
+class MambaBlock(nn.Module):
+    """Norm, gated SSD mixer with a short causal convolution, residual."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.inner, self.state = config.width * config.expand, config.state
+        self.heads, self.head_width = self.inner // config.head_width, config.head_width
+        self.mixed = self.inner + 2 * self.state
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.in_proj = nn.Linear(config.width, self.inner + self.mixed + self.heads, bias=False)
+        bound = 1 / math.sqrt(config.conv)
+        self.conv_weight = nn.Parameter(torch.empty(config.conv, self.mixed).uniform_(-bound, bound))
+        self.conv_bias = nn.Parameter(torch.empty(self.mixed).uniform_(-bound, bound))
+        # Time steps log-uniform in [1e-3, 1e-1] and decays uniform in [1, 16]: the ranges of the published models.
+        dt = torch.exp(torch.empty(self.heads).uniform_(math.log(1e-3), math.log(1e-1)))
+        self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))
+        self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log_())
+        self.D = nn.Parameter(torch.ones(self.heads))
+        self.gated_norm = nn.RMSNorm(self.inner, eps=1e-5)
+        self.out_proj = nn.Linear(self.inner, config.width, bias=False)
+
+    def forward(self, hidden_BLW: Tensor, *, last_only: bool = False) -> Tensor:
+        """Mix along the window.
+
+        Args:
+            hidden_BLW: (B, L, W).
+            last_only: compute the output of the last position alone, which is all that the stack's last block needs.
+
+        Returns:
+            (B, L, W), or (B, 1, W) with `last_only`.
+        """
+        batch, length, _ = hidden_BLW.shape
+        normed_BLW = self.norm(hidden_BLW)
+        kept = slice(length - 1, length) if last_only else slice(None)
+        weight_z, weight_rest = self.in_proj.weight.split([self.inner, self.mixed + self.heads])
+        gate_BLI = F.linear(normed_BLW[:, kept], weight_z)
+        mixed_BLM, dt_BLH = F.linear(normed_BLW, weight_rest).split([self.mixed, self.heads], dim=-1)
+        mixed_BLM = F.silu(CausalConv.apply(mixed_BLM, self.conv_weight, self.conv_bias))
+        x_BLI, B_BLN, C_BLN = mixed_BLM.split([self.inner, self.state, self.state], dim=-1)
+        x_BLHP = x_BLI.view(batch, length, self.heads, self.head_width)
+        dt_BLH = F.softplus(dt_BLH + self.dt_bias)
+        log_decay_BLH = -dt_BLH * torch.exp(self.A_log)
+        y_BLHP = ssd(x_BLHP, dt_BLH, log_decay_BLH, B_BLN, C_BLN, last_only=last_only)
+        y_BLHP = y_BLHP + x_BLHP[:, kept] * self.D[:, None]
+        gated_BLI = self.gated_norm(y_BLHP.flatten(2) * F.silu(gate_BLI))
+        output_BLW: Tensor = hidden_BLW[:, kept] + self.out_proj(gated_BLI)
+        return output_BLW
+
+
+class CausalConv(torch.autograd.Function):
+    """Depthwise convolution over the present and the K - 1 positions before it; positions before the window are 0.
+
+    A sum of K shifted products, for windows of a few positions several times faster on a CPU than `conv1d`. Its
+    gradient is written out because autograd's own, through slices, fills a whole tensor of zeros for each shift:
+    that alone was two thirds of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x_BLM: Tensor, weight_KM: Tensor, bias_M: Tensor) -> Tensor:
+        """(B, L, M) from inputs (B, L, M), taps (K, M), oldest first, and bias (M,)."""
+        ctx.save_for_backward(x_BLM, weight_KM)
+        out_BLM = torch.addcmul(bias_M, x_BLM, weight_KM[-1])
+        for back in _shifts(x_BLM, weight_KM):
+            out_BLM[:, back:].addcmul_(x_BLM[:, :-back], weight_KM[-1 - back])
+        return out_BLM
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # Any: saved_tensors is not declared
+        """Gradients of inputs, taps and bias."""
+        x_BLM, weight_KM = ctx.saved_tensors
+        (grad_BLM,) = grads
+        grad_x_BLM = grad_BLM * weight_KM[-1]
+        grad_weight_KM = torch.zeros_like(weight_KM)
+        grad_weight_KM[-1] = (grad_BLM * x_BLM).sum((0, 1))
+        for back in _shifts(x_BLM, weight_KM):
+            grad_x_BLM[:, :-back].addcmul_(grad_BLM[:, back:], weight_KM[-1 - back])
+            grad_weight_KM[-1 - back] = (grad_BLM[:, back:] * x_BLM[:, :-back]).sum((0, 1))
+        return grad_x_BLM, grad_weight_KM, grad_BLM.sum((0, 1))
+
+
+def _shifts(x_BLM: Tensor, weight_KM: Tensor) -> range:
+    """How far back the taps before the present one reach within this window."""
+    return range(1, min(weight_KM.shape[0], x_BLM.shape[1]))
+
+
+def ssd(
+    x_BLHP: Tensor,
+    dt_BLH: Tensor,
+    log_decay_BLH: Tensor,
+    B_BLN: Tensor,
+    C_BLN: Tensor,
+    *,
+    last_only: bool = False,
+    chunk: int = CHUNK,
+) -> Tensor:
+    """The state space recurrence of the module's head, without its D term, as matrix products.
+
+    Args:
+        x_BLHP: inputs.
+        dt_BLH: time steps, positive.
+        log_decay_BLH: dt * A, negative.
+        B_BLN: input directions, shared by the heads.
+        C_BLN: output directions, shared by the heads.
+        last_only: return the last position alone.
+        chunk: longest stretch done as one product.
+
+    Returns:
+        (B, L, H, P), or (B, 1, H, P) with `last_only`.
+    """
+    length = x_BLHP.shape[1]
+    if length <= chunk:
+        y, _ = _piece(x_BLHP, dt_BLH, log_decay_BLH, B_BLN, C_BLN, None, last_only=last_only, keep_state=False)
+        return y
+    outputs: list[Tensor] = []
+    state_BHNP: Tensor | None = None
+    for start in range(0, length, chunk):
+        at = slice(start, start + chunk)
+        is_end = start + chunk >= length
+        piece = (x_BLHP[:, at], dt_BLH[:, at], log_decay_BLH[:, at], B_BLN[:, at], C_BLN[:, at])
+        y, state_BHNP = _piece(*piece, state_BHNP, last_only=last_only, keep_state=not is_end)
+        outputs.append(y)
+    return outputs[-1] if last_only else torch.cat(outputs, dim=1)
+
+
+def _piece(
+    x_BQHP: Tensor,
+    dt_BQH: Tensor,
+    log_decay_BQH: Tensor,
+    B_BQN: Tensor,
+    C_BQN: Tensor,
+    state_BHNP: Tensor | None,
+    *,
+    last_only: bool,
+    keep_state: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """One piece: what its own positions contribute, what the state handed to it does, and the state it hands on."""
+    kept = slice(-1, None) if last_only else slice(None)
+    log_decay_BHQ = log_decay_BQH.transpose(1, 2)
+    u_BHQP = (x_BQHP * dt_BQH[..., None]).transpose(1, 2)
+    scores_BQQ = C_BQN[:, kept] @ B_BQN.transpose(1, 2)
+    decay_BHQQ = segment_decay(log_decay_BHQ)[:, :, kept]
+    y_BHQP = (scores_BQQ[:, None] * decay_BHQQ) @ u_BHQP
+    since_start_BHQ = log_decay_BHQ.cumsum(-1)
+    if state_BHNP is not None:
+        carried_BHQP = C_BQN[:, None, kept] @ state_BHNP
+        y_BHQP = y_BHQP + carried_BHQP * since_start_BHQ[:, :, kept, None].exp()
+    if not keep_state:
+        return y_BHQP.transpose(1, 2), None
+    # To the end from after position s decay the terms s < r <= Q: the last row of the segment decays.
+    to_end_BHQ = segment_decay(log_decay_BHQ)[:, :, -1]
+    handed_BHNP = B_BQN.transpose(1, 2)[:, None] @ (u_BHQP * to_end_BHQ[..., None])
+    if state_BHNP is not None:
+        handed_BHNP = handed_BHNP + state_BHNP * since_start_BHQ[:, :, -1, None, None].exp()
+    return y_BHQP.transpose(1, 2), handed_BHNP
+
+
+def segment_decay(log_decay: Tensor) -> Tensor:
+    """exp of the sums over s < r <= t, for every t >= s; 0 above the diagonal.
+
+    Summed along the segments themselves: as a difference of running totals, a late short segment would keep only the
+    digits that the long totals leave it.
+
+    Args:
+        log_decay: (..., Q).
+
+    Returns:
+        (..., Q, Q), indexed [t, s].
+    """
+    length = log_decay.shape[-1]
+    below = torch.ones(length, length, dtype=torch.bool, device=log_decay.device).tril(-1)
+    terms = log_decay[..., None].expand(*log_decay.shape, length).masked_fill(~below, 0.0)
+    sums = terms.cumsum(-2)
+    visible = torch.ones_like(below).tril()
+    return sums.masked_fill(~visible, -math.inf).exp()

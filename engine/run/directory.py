@@ -1,0 +1,266 @@
+"""A run is a directory. This is where its files are, how it comes to be, and what its files say of its life.
+
+Making the folder is the launch token: `mkdir` succeeds for exactly one of any number of launchers. The lock is held by
+the wrapper and the engine through one inherited descriptor: held means alive, whatever became of the wrapper.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from engine.run.events import EpochRecord
+from engine.run.process import Identity, boot_id, is_alive
+from engine.run.spec import ConfigError, RunSpec
+
+_NUMBERED = re.compile(r"-(\d{4,9})$")
+MAX_JSON = 16 << 20
+"""No JSON file of a run is larger; one that is gets refused before it is parsed."""
+
+ExitKind = Literal["exited", "signal", "out_of_memory", "disk_full", "never_started"]
+
+
+class Exit(Struct, frozen=True, kw_only=True):
+    """How an engine ended; `exit.json`, written by the wrapper."""
+
+    code: int
+    """As a shell would give it: 128 + n for signal n."""
+    kind: ExitKind
+    wall_s: float = 0.0
+    """From a monotonic clock."""
+    maxrss_bytes: int = 0
+    last_line: str = ""
+    """The last line of output.log, where the code is not 0."""
+
+
+class Processes(Struct, frozen=True, kw_only=True):
+    """Who runs it; `run.json`, written by the wrapper."""
+
+    boot_id: str
+    host: str
+    started: str
+    wrapper_pid: int
+    wrapper_ticks: str
+    engine_pid: int = 0
+    engine_ticks: str = ""
+    attempt: int = 1
+    """1 for the first start, one more with every resume."""
+
+    @property
+    def wrapper(self) -> Identity:
+        """The supervising parent."""
+        return Identity(self.boot_id, self.wrapper_pid, self.wrapper_ticks)
+
+    @property
+    def engine(self) -> Identity:
+        """The process that trains."""
+        return Identity(self.boot_id, self.engine_pid, self.engine_ticks)
+
+
+class Life(Struct, frozen=True, kw_only=True):
+    """What the files say of a run's life, before its events are asked."""
+
+    lock_held: bool
+    supervised: bool
+    """The wrapper is alive; a run that is not will have no exit.json."""
+    processes: Processes | None
+    exit: Exit | None
+    rebooted: bool = False
+    """It was started before the host's last boot."""
+    stop_requested: bool = False
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+        self.spec_file = path / "spec.json"
+        self.lock_file = path / "lock"
+        self.processes_file = path / "run.json"
+        self.events_file = path / "events.jsonl"
+        self.log_file = path / "output.log"
+        self.exit_file = path / "exit.json"
+        self.history_file = path / "history.json"
+        self.stop_file = path / "stop"
+        self.checkpoints = path / "checkpoints"
+        self.evals = path / "evals"
+
+    @classmethod
+    def create(cls, runs_dir: Path, name: str, spec_for: Callable[[str], RunSpec]) -> RunDirectory:
+        """Make the next free folder and freeze a spec into it. Numbers count over all runs.
+
+        Args:
+            runs_dir: made if missing, for this user alone.
+            name: the run's name; the number is appended.
+            spec_for: makes the spec once the id is known.
+        """
+        runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            number = 1 + max((_number(entry.name) for entry in os.scandir(runs_dir)), default=0)
+            directory = cls(runs_dir / f"{name}-{number:04d}")
+            try:
+                directory.path.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            spec = spec_for(directory.id)
+            write_atomically(directory.spec_file, msgspec.json.format(msgspec.json.encode(spec)))
+            return directory
+
+    def read_spec(self) -> RunSpec:
+        """The frozen spec.
+
+        Raises:
+            ConfigError: it is missing or damaged.
+        """
+        try:
+            return msgspec.json.decode(_read_limited(self.spec_file), type=RunSpec)
+        except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{self.spec_file}: cannot be read as a run's spec: {error}") from None
+
+    def read_life(self) -> Life:
+        """Exit, lock and processes, as the files have them now."""
+        held = is_locked(self.lock_file)
+        processes: Processes | None = _read_struct(self.processes_file, Processes)
+        ended: Exit | None = _read_struct(self.exit_file, Exit)
+        return Life(
+            lock_held=held,
+            supervised=held and processes is not None and is_alive(processes.wrapper),
+            processes=processes,
+            exit=ended,
+            rebooted=processes is not None and ended is None and not held and processes.boot_id != boot_id(),
+            stop_requested=self.stop_file.exists(),
+        )
+
+    def read_evals(self) -> dict[str, dict[str, Any]]:
+        """Evaluation reports by name; damaged ones are left out."""
+        reports: dict[str, dict[str, Any]] = {}
+        for file in sorted(self.evals.glob("*.json")):
+            report = _read_struct(file, dict[str, Any])
+            if report is not None:
+                reports[file.stem] = report
+        return reports
+
+    def read_history(self) -> list[EpochRecord]:
+        """The rows of history.json; empty where there is none."""
+        return _read_struct(self.history_file, list[EpochRecord]) or []
+
+
+def list_runs(runs_dir: Path) -> list[RunDirectory]:
+    """Every run folder, oldest first. Links and folders without a spec are no runs."""
+    try:
+        entries = [entry for entry in os.scandir(runs_dir) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    found = [RunDirectory(Path(entry.path)) for entry in entries if _NUMBERED.search(entry.name)]
+    return sorted((run for run in found if run.spec_file.is_file()), key=lambda run: _number(run.id))
+
+
+def find_run(runs_dir: Path, run_id: str) -> RunDirectory:
+    """The run with this id, or the one whose number it is.
+
+    Raises:
+        ConfigError: there is none; the known ones are named.
+    """
+    runs = list_runs(runs_dir)
+    for run in runs:
+        if run.id == run_id or (run_id.isdigit() and _number(run.id) == int(run_id)):
+            return run
+    known = ", ".join(run.id for run in runs[-5:]) or "none yet; start one with `lvm-tui start NAME`"
+    raise ConfigError(f'{runs_dir}: there is no run "{run_id}". Newest: {known}.')
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether some process holds the lock. A shared probe: probers do not take each other for holders."""
+    try:
+        fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+@contextmanager
+def launch_lock(runs_dir: Path) -> Iterator[None]:
+    """Hold the folder's launch lock: what is checked under it cannot have changed when the run is made."""
+    runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(runs_dir / ".launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def take_lock(lock: Path) -> int | None:
+    """Take the lock; the descriptor holds it until every copy is closed. None if someone else has it."""
+    for _ in range(50):  # a prober's shared lock lasts microseconds; an owner's lasts
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            time.sleep(0.001)
+        else:
+            return fd
+    return None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file whole: temporary file, fsync, rename, fsync of the folder. On failure the old one stays."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _number(run_id: str) -> int:
+    match = _NUMBERED.search(run_id)
+    return int(match[1]) if match else 0
+
+
+def _read_limited(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_JSON + 1)
+    if len(data) > MAX_JSON:
+        raise ValueError(f"larger than {MAX_JSON:,} bytes")
+    return data
+
+
+def _read_struct(path: Path, kind: Any) -> Any:
+    """The file's content, or None where it is missing, reserved but not yet written, or damaged."""
+    try:
+        return msgspec.json.decode(_read_limited(path), type=kind)
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,316 @@
+"""Events: the facts an engine records while a run goes on, one line of JSON each, past tense.
+
+A line is `{"seq": 12, "t": 1700000000.0, "kind": "epoch_ended", ..., "crc": "0f3a9c11"}`. The crc32 is that of the
+same object without its last member, so that a torn or damaged line is never taken for a fact. One `os.write` puts a
+record on disk; a record cut short by a crash is closed with a newline by the next writer and skipped by every reader.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+_CRC_TAIL = len(b',"crc":"00000000"}')
+MAX_LINE = 1 << 20
+"""A longer line is no event of ours: it is skipped without being decoded."""
+
+Verdict = Literal["passed", "missed", "pending", "undecidable"]
+
+
+class EpochRecord(Struct, frozen=True, kw_only=True):
+    """The numbers of one epoch; also a row of `history.json`. None stands for a number that was not finite."""
+
+    epoch: int
+    step: int = 0
+    """Optimizer steps taken so far."""
+    train_loss: float | None = None
+    train_infonce: float | None = None
+    """Nats."""
+    train_ar_cosine: float | None = None
+    """Mean cosine(prediction, target) over training windows, as seen (with corruption)."""
+    val_loss: float | None = None
+    """1 - val_cosine, the loss that retrieval cares about."""
+    val_cosine: float | None = None
+    lr: float | None = None
+    time: float | None = None
+    """Seconds this epoch took, validation included."""
+    margin: float | None = None
+    """Mean cosine to the own target minus mean cosine to other articles' targets, over validation."""
+    same_article_negatives: int | None = None
+    """Candidates of the query's own article that reached the loss, summed over the epoch."""
+    masked_candidates: int | None = None
+    """Candidates of the query's own article that were masked out, summed over the epoch."""
+    negatives_per_query: float | None = None
+    """Mean number of negatives a query was contrasted against."""
+    effective_rank: float | None = None
+    """exp of the entropy of the predictions' normalised singular values."""
+    pairwise_cosine: float | None = None
+    """Mean cosine between predictions of different validation windows."""
+    top1_projected: float | None = None
+    """Share of validation queries whose own target ranks first among all validation targets, behind the head."""
+    top1_target: float | None = None
+    """The same in the space that retrieval searches."""
+    grad_norm: float | None = None
+    """Mean global gradient norm before clipping."""
+    update_ratio: float | None = None
+    """Mean of |parameter change| / |parameter| a step."""
+
+
+class _Event(Struct, frozen=True, kw_only=True, tag_field="kind"):
+    seq: int = 0
+    t: float = 0.0
+    """Unix time in seconds; for display only, order is by `seq`."""
+
+
+class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
+    """The engine is about to take its first step, or its next one after a resume."""
+
+    epochs: int
+    steps_per_epoch: int
+    num_train: int
+    """Training windows."""
+    num_val: int
+    num_parameters: int
+    device: str
+    threads: int
+    resumed_step: int = 0
+    """Steps already behind it; 0 for a fresh start."""
+    article_disjoint: bool = True
+    """False where the data name no articles: validation may then share articles with training."""
+
+
+class FloorsMeasured(_Event, frozen=True, kw_only=True, tag="floors_measured"):
+    """What needs no training scores on the same validation windows: mean cosine by floor."""
+
+    floors: dict[str, float]
+    num_windows: int
+
+
+class StepLogged(_Event, frozen=True, kw_only=True, tag="step_logged"):
+    """An optimizer step, at most a few a second."""
+
+    epoch: int
+    step: int
+    loss: float | None
+    infonce: float | None
+    ar_cosine: float | None
+    lr: float
+    grad_norm: float | None
+    negatives_per_query: float
+    windows_per_s: float
+
+
+class EpochEnded(_Event, frozen=True, kw_only=True, tag="epoch_ended"):
+    """Training and validation of an epoch are done."""
+
+    record: EpochRecord
+
+
+class GateJudged(_Event, frozen=True, kw_only=True, tag="gate_judged"):
+    """A gate was held against its epoch's number, once."""
+
+    name: str
+    epoch: int
+    value: float | None
+    bar: float
+    verdict: Verdict
+    detail: str = ""
+    """Number, bar and margin in words: `0.472 < 0.500, missed by 0.028`."""
+
+
+class CheckJudged(_Event, frozen=True, kw_only=True, tag="check_judged"):
+    """A sanity check of an epoch."""
+
+    name: str
+    epoch: int
+    value: float | None
+    bar: float | None
+    verdict: Verdict
+    detail: str = ""
+
+
+class CheckpointSaved(_Event, frozen=True, kw_only=True, tag="checkpoint_saved"):
+    """A checkpoint is whole on disk."""
+
+    label: str
+    """`best`, `last` or `epoch_0004`."""
+    epoch: int
+    step: int
+    val_cosine: float | None
+    bytes: int
+    seconds: float
+
+
+class WarningRaised(_Event, frozen=True, kw_only=True, tag="warning_raised"):
+    """Something a person should know: a setting that was cut, data without article ids."""
+
+    message: str
+
+
+class NonFiniteFound(_Event, frozen=True, kw_only=True, tag="non_finite_found"):
+    """A loss or gradient was NaN or infinite; the optimizer did not move."""
+
+    what: str
+    value: str
+    epoch: int
+    step: int
+
+
+class RunStopped(_Event, frozen=True, kw_only=True, tag="run_stopped"):
+    """The engine ended at a step's end because it was asked to, with a checkpoint."""
+
+    epoch: int
+    step: int
+
+
+class RunFinished(_Event, frozen=True, kw_only=True, tag="run_finished"):
+    """Training came to its end."""
+
+    reason: Literal["epochs", "early_stopping"]
+    epoch: int
+    best_epoch: int
+    best_val_cosine: float | None
+
+
+class RunFailed(_Event, frozen=True, kw_only=True, tag="run_failed"):
+    """The engine gave up; `message` says what, why and how to mend it."""
+
+    message: str
+
+
+Event = (
+    RunStarted
+    | FloorsMeasured
+    | StepLogged
+    | EpochEnded
+    | GateJudged
+    | CheckJudged
+    | CheckpointSaved
+    | WarningRaised
+    | NonFiniteFound
+    | RunStopped
+    | RunFinished
+    | RunFailed
+)
+
+_decoder = msgspec.json.Decoder(Event)
+_encoder = msgspec.json.Encoder()
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where it is NaN or infinite: JSON has no word for those."""
+    return value if math.isfinite(value) else None
+
+
+def encode_event(event: Event) -> bytes:
+    """One line, crc and newline included."""
+    body = _encoder.encode(event)
+    return b'%b,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+def decode_event(line: bytes) -> Event | None:
+    """The event of a whole line; None for a torn, damaged or unknown one."""
+    line = line.rstrip(b"\r\n")
+    if not _CRC_TAIL < len(line) <= MAX_LINE:
+        return None
+    body, tail = line[:-_CRC_TAIL] + b"}", line[-_CRC_TAIL:]
+    if tail != b',"crc":"%08x"}' % zlib.crc32(body):
+        return None
+    try:
+        event: Event = _decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return event
+
+
+class EventWriter:
+    """Appends events to a file that has no other writer. Sequence numbers go on where the last writer ended."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._seq = max((event.seq for event in read_events(path)), default=0)
+        size = os.fstat(self._fd).st_size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            os.write(self._fd, b"\n")
+
+    def write(self, event: Event) -> Event:
+        """Number, stamp and append `event`; returns it as written.
+
+        Raises:
+            OSError: the disk is full or gone; a short write is closed with a newline by the next record.
+        """
+        self._seq += 1
+        stamped = msgspec.structs.replace(event, seq=self._seq, t=time.time())
+        line = encode_event(stamped)
+        written = os.write(self._fd, line)
+        if written != len(line):
+            os.write(self._fd, b"\n")  # raises ENOSPC where that is the cause
+            os.write(self._fd, line)
+        return stamped
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+class EventReader:
+    """Reads what was appended since the last call; stands a file that is missing, cut, torn or replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.skipped = 0
+        """Whole lines that were no event: damaged, or of a kind this version does not know."""
+        self.behind = False
+        """Whether the last read left bytes on disk."""
+        self._offset = 0
+        self._inode = 0
+        self._rest = b""
+
+    def read(self, max_bytes: int = 1 << 22) -> tuple[list[Event], bool]:
+        """New events, and whether the file started over, so that what was folded so far must be dropped."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return [], False
+        try:
+            info = os.fstat(fd)
+            restarted = self._offset > 0 and (info.st_ino != self._inode or info.st_size < self._offset)
+            if restarted:
+                self._offset, self._rest, self.skipped = 0, b"", 0
+            self._inode = info.st_ino
+            data = os.pread(fd, max_bytes, self._offset)
+        except OSError:
+            return [], False
+        finally:
+            os.close(fd)
+        self._offset += len(data)
+        self.behind = self._offset < info.st_size
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_LINE:
+            self._rest = self._rest[:MAX_LINE]  # endless line: keep enough to know that it is no event
+        return list(self._decoded(lines)), restarted
+
+    def _decoded(self, lines: list[bytes]) -> Iterator[Event]:
+        for line in lines:
+            event = decode_event(line)
+            if event is not None:
+                yield event
+            elif line.strip():
+                self.skipped += 1
+
+
+def read_events(path: Path) -> list[Event]:
+    """Every event of a file, in order."""
+    reader = EventReader(path)
+    events, _ = reader.read()
+    while reader.behind:
+        events += reader.read()[0]
+    return events

@@ -1,0 +1,63 @@
+"""Gates and bars: a number held against a bar, in words. NaN and a missing number never pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from engine.run.events import EpochRecord, Verdict
+from engine.run.spec import CheckBars, Gate
+
+
+class Judgement(Struct, frozen=True):
+    """A verdict and why."""
+
+    verdict: Verdict
+    value: float | None
+    bar: float
+    detail: str
+
+
+def hold(value: float | None, bar: float, *, at_least: bool, digits: int = 3) -> Judgement:
+    """Hold `value` against `bar`; a number that is missing or not finite is undecidable, never passed."""
+    sign = "≥" if at_least else "≤"
+    if value is None or not math.isfinite(value):
+        return Judgement("undecidable", None, bar, f"no number to hold against {sign} {bar:.{digits}f}")
+    gap = value - bar if at_least else bar - value
+    shown, limit = f"{value:.{digits}f}", f"{bar:.{digits}f}"
+    if gap >= 0:
+        return Judgement("passed", value, bar, f"{shown} {sign} {limit}, by {abs(gap):.{digits}f}")
+    return Judgement("missed", value, bar, f"{shown} {'<' if at_least else '>'} {limit}, missed by {-gap:.{digits}f}")
+
+
+def judge_gate(gate: Gate, record: EpochRecord, floors: Mapping[str, float]) -> Judgement:
+    """Judge a gate on the record of its epoch; with `above_floor`, on the best floor too."""
+    judged = hold(getattr(record, gate.metric, None), gate.at_least, at_least=True)
+    if gate.above_floor is None or judged.verdict == "undecidable":
+        return judged
+    if not floors:
+        return Judgement("undecidable", judged.value, gate.at_least, "the floors were not measured")
+    best = max(floors, key=lambda name: floors[name])
+    bar = max(gate.at_least, floors[best] + gate.above_floor)
+    stricter = hold(judged.value, bar, at_least=True)
+    if bar == gate.at_least:
+        return judged
+    return Judgement(
+        stricter.verdict,
+        stricter.value,
+        bar,
+        f"{stricter.detail} (floor {best} {floors[best]:.3f} + {gate.above_floor})",
+    )
+
+
+def judge_checks(bars: CheckBars, record: EpochRecord) -> dict[str, Judgement]:
+    """The sanity checks of an epoch, by name."""
+    return {
+        "margin": hold(record.margin, bars.margin_at_least, at_least=True),
+        "same_article_negatives": hold(
+            record.same_article_negatives, bars.same_article_negatives_at_most, at_least=False, digits=0
+        ),
+        "pairwise_cosine": hold(record.pairwise_cosine, bars.pairwise_cosine_at_most, at_least=False),
+    }

@@ -1,0 +1,215 @@
+"""`runs.toml`: the whole room in one file, read once, every default resolved, every mistake named.
+
+An error says the file, the table and the key, suggests the nearest valid name and says how to mend it; it is never a
+traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli
+from msgspec import Meta, field
+
+from engine.run.spec import (
+    CheckBars,
+    ConfigError,
+    DataConfig,
+    EvalConfig,
+    Fix,
+    Gate,
+    RunConfig,
+    RunName,
+    _Section,
+    apply_patch,
+    convert_section,
+    suggestion,
+)
+
+MAX_BYTES = 1_000_000
+"""A configuration larger than this is not a configuration; refused before it is parsed."""
+EMBEDDED = "embedded:"
+CORPORA = Path(__file__).resolve().parent.parent / "data"
+
+
+class RoomConfig(_Section, frozen=True, kw_only=True):
+    """The `[room]` table: how the control room looks and behaves."""
+
+    runs_dir: str = "runs"
+    """Folder of the runs; relative to the file it is written in."""
+    compare: Annotated[list[str], Meta(min_length=2, max_length=2)] = field(default_factory=lambda: ["mamba_s", "amn"])
+    """The `[run.NAME]` tables that `T` and `B` start and that stand side by side."""
+    theme: str = "textual-dark"
+    """A theme of the terminal toolkit."""
+    confirm: bool = False
+    """Ask before every action that changes something, with the focus on Cancel."""
+    readonly: bool = False
+    """Watch only: no action can be taken."""
+    undo_s: Annotated[float, Meta(ge=1.0, le=600.0)] = 10.0
+    """Seconds in which a restart can be undone with one key."""
+    stall_s: Annotated[float, Meta(ge=1.0)] = 120.0
+    """A running engine that is silent for longer is shown as stalled. Four times the longest step measured here."""
+
+
+class RunsFile(_Section, frozen=True, kw_only=True):
+    """All of `runs.toml`, checked."""
+
+    path: str = ""
+    """Where it was read from."""
+    room: RoomConfig = field(default_factory=RoomConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    run: dict[RunName, RunConfig] = field(default_factory=dict)
+    gate: list[Gate] = field(default_factory=lambda: [Gate()])
+    check: CheckBars = field(default_factory=CheckBars)
+    eval: dict[str, EvalConfig] = field(default_factory=dict)
+    fix: list[Fix] = field(default_factory=list)
+
+    @property
+    def runs_dir(self) -> Path:
+        """Absolute folder of the runs."""
+        base = Path.cwd() if _is_packaged(Path(self.path)) else Path(self.path).parent
+        return (base / self.room.runs_dir).absolute()
+
+    def named(self, name: str) -> RunConfig:
+        """The configuration of `[run.NAME]`.
+
+        Raises:
+            ConfigError: there is no such table; the nearest one is named.
+        """
+        if name not in self.run:
+            raise ConfigError(f"{self.path}: there is no [run.{name}].{suggestion(name, self.run)}")
+        return self.run[name]
+
+
+def packaged_runs_file() -> Path:
+    """The runs.toml that ships with the program: beside this module when installed, at the top of a checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "runs.toml"
+    return installed if installed.exists() else here.parent.parent / "runs.toml"
+
+
+def find_runs_file(given: str | None) -> Path:
+    """The file to use: the one given, else `runs.toml` here, else the packaged one."""
+    if given:
+        return Path(given).absolute()
+    here = Path("runs.toml").absolute()
+    return here if here.exists() else packaged_runs_file()
+
+
+def load_runs(path: Path) -> RunsFile:
+    """Read and check a runs.toml.
+
+    Raises:
+        ConfigError: with file, table, key and remedy.
+    """
+    tables = _parse(path)
+    _refuse_unknown_tables(path, tables)
+    sections: dict[str, Any] = {"path": str(path)}
+    singles: dict[str, type] = {"room": RoomConfig, "data": DataConfig, "check": CheckBars}
+    for key, kind in singles.items():
+        if key in tables:
+            sections[key] = convert_section(tables[key], kind, where=f"{path}, [{key}]")
+    named: dict[str, type] = {"run": RunConfig, "eval": EvalConfig}
+    for key, kind in named.items():
+        sections[key] = {
+            name: convert_section(table, kind, where=f"{path}, [{key}.{name}]")
+            for name, table in tables.get(key, {}).items()
+        }
+    listed: dict[str, type] = {"gate": Gate, "fix": Fix}
+    for key, kind in listed.items():
+        if key in tables:
+            sections[key] = [
+                convert_section(table, kind, where=f"{path}, [[{key}]] {number}")
+                for number, table in enumerate(tables[key], start=1)
+            ]
+    for name in sections["run"]:
+        convert_section(name, RunName, where=f"{path}, [run.{name}]")
+    loaded = RunsFile(**sections)
+    _check_references(loaded)
+    return loaded
+
+
+def corpus_folder(data: DataConfig, base: Path) -> Path:
+    """The folder that `[data] corpus` names; relative paths start at `base`.
+
+    Raises:
+        ConfigError: no such embedded corpus, or no corpus folder there.
+    """
+    if data.corpus.startswith(EMBEDDED):
+        name = data.corpus.removeprefix(EMBEDDED)
+        known = sorted(path.parent.name for path in CORPORA.glob("*/manifest.json"))
+        if name not in known:
+            embedded = [EMBEDDED + name for name in known]
+            raise ConfigError(f'[data] corpus: there is no "{data.corpus}".{suggestion(data.corpus, embedded)}')
+        return CORPORA / name
+    folder = (base / Path(data.corpus).expanduser()).absolute()
+    if not (folder / "manifest.json").is_file():
+        missing = "has no manifest.json" if folder.is_dir() else "does not exist"
+        raise ConfigError(
+            f'[data] corpus: {folder} {missing}. Name a corpus folder, or use "embedded:wikileads"; '
+            "`lvm-engine data import` makes a corpus of your own vectors."
+        )
+    return folder
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name another file with --config.") from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes; this is not a runs.toml.")
+    try:
+        return tomli.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Save it as UTF-8.") from None
+    except (tomli.TOMLDecodeError, RecursionError, ValueError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(f"{path}: not valid TOML: {reason}.") from None
+
+
+def _refuse_unknown_tables(path: Path, tables: dict[str, Any]) -> None:
+    """Unknown names at the top, and tables written in another form than theirs."""
+    forms = {"run": "[run.NAME]", "eval": "[eval.NAME]", "gate": "[[gate]]", "fix": "[[fix]]"}
+    known = [name for name in RunsFile.__struct_fields__ if name != "path"]
+    for key, value in tables.items():
+        if key not in known:
+            raise ConfigError(f'{path}: unknown table "{key}".{suggestion(key, known)}')
+        form = forms.get(key, f"[{key}]")
+        inner = value if isinstance(value, list) else value.values() if isinstance(value, dict) else []
+        right_shape = isinstance(value, list if form.startswith("[[") else dict)
+        if not right_shape or (key in forms and not all(isinstance(table, dict) for table in inner)):
+            raise ConfigError(f'{path}: "{key}" must be written as {form}.')
+
+
+def _is_packaged(path: Path) -> bool:
+    return path == packaged_runs_file() and path.parent == Path(__file__).resolve().parent
+
+
+def _check_references(file: RunsFile) -> None:
+    """Names that point at other tables must exist, patches must fit, and the data must be there."""
+    if not file.run:
+        raise ConfigError(f"{file.path}: no [run.NAME] table, so there is nothing to start.")
+    for name in file.room.compare:
+        try:
+            file.named(name)
+        except ConfigError as error:
+            raise ConfigError(f"{error} (named by [room] compare)") from None
+    for number, fix in enumerate(file.fix, start=1):
+        for patch in fix.tries:
+            try:
+                apply_patch(RunConfig(), patch)
+            except ConfigError as error:
+                raise ConfigError(f"{file.path}, [[fix]] {number} ({fix.title}): {error}") from None
+    base = Path(file.path).parent
+    try:
+        if file.data.train_npz:
+            npz = (base / file.data.train_npz).absolute()
+            if not npz.is_file():
+                raise ConfigError(f"[data] train_npz: {npz} does not exist.")
+        else:
+            corpus_folder(file.data, base)
+    except ConfigError as error:
+        raise ConfigError(f"{file.path}, {error}") from None

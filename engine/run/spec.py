@@ -1,0 +1,379 @@
+"""A run's specification: every setting that decides what a training does, typed, with ranges and defaults.
+
+The playbook's numbers are the defaults. A `RunSpec` is frozen into `spec.json` once; a fix never edits it but makes a
+new one with `patched`, whose `parent` names the run it came from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+SPEC_SCHEMA = 1
+
+Positive = Annotated[float, Meta(gt=0.0)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=0)]
+PositiveInt = Annotated[int, Meta(ge=1)]
+RunName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,47}$")]
+PatchValue = float | int | str | bool
+Patch = dict[str, PatchValue]
+
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used. The message says what is wrong, where, and how to mend it."""
+
+
+class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen table of settings that refuses keys it does not know."""
+
+
+class ModelConfig(_Section, frozen=True, kw_only=True):
+    """The network that predicts the next chunk vector."""
+
+    kind: Literal["mamba_s", "amn"] = "mamba_s"
+    """`mamba_s`: a stack of Mamba-2 (SSD) blocks. `amn`: attention mixture network, the baseline."""
+    width: PositiveInt = 256
+    """Width of the hidden vectors."""
+    layers: PositiveInt = 4
+    """Mamba-S: number of blocks. AMN: number of residual layers after the mixture."""
+    state: PositiveInt = 128
+    """Mamba-S: state width N of a head."""
+    conv: PositiveInt = 4
+    """Mamba-S: width of the causal convolution, in positions."""
+    expand: PositiveInt = 2
+    """Mamba-S: inner width as a multiple of `width`."""
+    head_width: PositiveInt = 64
+    """Mamba-S: inner channels of a head; each head has one decay. Divides `width * expand`."""
+    residual: Literal["none", "context_mean"] = "none"
+    """`context_mean`: the network predicts the correction to the mean of the context. AMN always does."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "mamba_s" and (self.width * self.expand) % self.head_width:
+            raise ValueError(f"head_width {self.head_width} must divide width * expand = {self.width * self.expand}")
+
+
+class SamplerConfig(_Section, frozen=True, kw_only=True):
+    """How windows become batches."""
+
+    batch_size: Annotated[int, Meta(ge=2, le=65_536)] = 256
+    """Windows in a micro-batch."""
+    accumulate: Annotated[int, Meta(ge=1, le=1024)] = 4
+    """Micro-batches in an optimizer step. All of the effective batch, batch_size * accumulate, serves as candidates."""
+    max_per_article: Count = 0
+    """At most this many windows of an article in a micro-batch; 0 sets no cap."""
+    article_dropout: Share = 0.2
+    """Chance that a training window has its oldest chunks hidden, so that the article's start cannot be memorised."""
+    span_corruption: Share = 0.1
+    """Chance that a span of a training window's context is replaced by another article's chunks."""
+
+
+class LossConfig(_Section, frozen=True, kw_only=True):
+    """lambda_con * InfoNCE + lambda_ar * (1 - cosine)."""
+
+    temperature: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.07
+    """Divides the cosines of the contrast."""
+    lambda_con: Annotated[float, Meta(ge=0.0)] = 0.7
+    """Weight of InfoNCE."""
+    lambda_ar: Annotated[float, Meta(ge=0.0)] = 0.3
+    """Weight of the autoregressive cosine term."""
+    contrast_space: Literal["projected", "target"] = "projected"
+    """`projected`: contrast behind the projection head. `target`: contrast the vectors that retrieval searches."""
+    projection_hidden: PositiveInt = 512
+    """Hidden width of the projection head."""
+    projection_width: PositiveInt = 256
+    """Output width of the projection head."""
+    mask_same_article: bool = True
+    """Leave candidates of the query's own article out of its negatives. Off only to show what that does."""
+
+    def __post_init__(self) -> None:
+        if self.lambda_con + self.lambda_ar <= 0:
+            raise ValueError("lambda_con and lambda_ar are both 0: nothing would be trained")
+
+
+class OptimizerConfig(_Section, frozen=True, kw_only=True):
+    """AdamW."""
+
+    lr: Positive = 1e-3
+    """Peak learning rate."""
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.01
+    """Decoupled decay of weight matrices; biases, norms and decays of the state are exempt."""
+    beta1: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.9
+    """Decay of the first moment."""
+    beta2: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.98
+    """Decay of the second moment."""
+    clip_norm: Positive = 1.0
+    """Gradients with a larger global norm are scaled down to it."""
+
+
+class ScheduleConfig(_Section, frozen=True, kw_only=True):
+    """Linear warm-up, then a cosine down to `min_lr_ratio` at the last step."""
+
+    warmup_steps: Count = 1000
+    """Optimizer steps of warm-up; cut to a tenth of the run where the run is too short for it."""
+    min_lr_ratio: Share = 0.0
+    """Learning rate at the end, as a share of the peak."""
+
+
+class CheckpointConfig(_Section, frozen=True, kw_only=True):
+    """When to keep weights and when to end early."""
+
+    every_epochs: Count = 0
+    """Keep a checkpoint of every n-th epoch beside `best` and `last`; 0 keeps none."""
+    patience: Count = 5
+    """End after this many epochs without a better val_cosine; 0 never ends early."""
+    min_delta: Annotated[float, Meta(ge=0.0)] = 1e-4
+    """A smaller gain in val_cosine than this does not count as better."""
+
+
+class DataConfig(_Section, frozen=True, kw_only=True):
+    """What is trained on, and how it is split."""
+
+    corpus: str = "embedded:wikileads"
+    """A corpus folder (with manifest.json), or `embedded:NAME` for one that ships with the program."""
+    train_npz: str = ""
+    """A file of materialised windows to train on instead of a corpus; empty for none."""
+    context: PositiveInt = 5
+    """Chunks in a window's context; the next one is its target."""
+    val_share: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.1
+    """Share of the articles (or of the windows, where articles are unknown) held out for validation."""
+    test_share: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.1
+    """Share of the articles that neither training nor validation sees; evaluations query these."""
+    split_seed: Count = 0
+    """Seed of the split; runs that are compared must share it."""
+
+    def __post_init__(self) -> None:
+        if self.val_share + self.test_share >= 1:
+            raise ValueError("val_share and test_share leave nothing to train on")
+
+
+class RunConfig(_Section, frozen=True, kw_only=True):
+    """One `[run.NAME]` table: a model and how it is trained."""
+
+    title: str = ""
+    """What the run is for, in a few words."""
+    epochs: PositiveInt = 20
+    """Passes over the training windows, unless it ends early."""
+    seed: Count = 0
+    """Seed of weights, order and corruption."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """`auto` takes the first of cuda, mps, cpu that is there."""
+    threads: Count = 0
+    """CPU threads; 0 shares the cores among the runs that are alive."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+
+class Gate(_Section, frozen=True, kw_only=True):
+    """A bar that a metric of an epoch must reach."""
+
+    metric: str = "val_cosine"
+    """A number of the epoch's record."""
+    epoch: PositiveInt = 2
+    """Judged at the end of this epoch."""
+    at_least: float = 0.50
+    """The bar."""
+    above_floor: float | None = None
+    """If set, the metric must also stand this far above the best floor."""
+
+    @property
+    def name(self) -> str:
+        """`val_cosine@2`."""
+        return f"{self.metric}@{self.epoch}"
+
+
+class CheckBars(_Section, frozen=True, kw_only=True):
+    """Bars of the sanity checks that follow every epoch."""
+
+    margin_at_least: float = 0.10
+    """Mean cosine to the target minus mean cosine to other articles' targets."""
+    same_article_negatives_at_most: Count = 0
+    """Candidates of the query's own article that reached the loss."""
+    pairwise_cosine_at_most: Share = 0.3
+    """Mean pairwise cosine of predictions: healthy 0.02 to 0.2, collapsed near 1."""
+
+
+class EvalConfig(_Section, frozen=True, kw_only=True):
+    """A retrieval evaluation and its gates."""
+
+    at_epoch: Count = 4
+    """The epoch after which the playbook asks for it; 0 means at the end."""
+    limit: Count = 1000
+    """Queries, sampled with `seed`; 0 takes all of them."""
+    nprobe: PositiveInt = 64
+    """Index lists visited by a query."""
+    seed: Count = 0
+    """Seed of the sample of queries."""
+    contain50: Share = 0.60
+    """Gate: truth among the top 50."""
+    r5: Share = 0.40
+    """Gate: truth in the top 5."""
+    eff5: Share = 0.68
+    """Gate: R@5 / Contain@50."""
+    p95_ms: Positive = 1.45
+    """Gate: 95th percentile of a single query's latency, in milliseconds."""
+
+
+class Fix(_Section, frozen=True, kw_only=True):
+    """A step of the triage ladder."""
+
+    title: str
+    """What is changed, in a few words."""
+    reason: str
+    """Why it should help."""
+    tries: list[Patch] = field(default_factory=list)
+    """The patches it tries, in order; dotted keys of a run's tables, such as "loss.temperature"."""
+    verify: Literal["", "projection_head"] = ""
+    """A step that changes nothing but asks for this check of the epoch to have passed."""
+
+    def __post_init__(self) -> None:
+        if bool(self.tries) == bool(self.verify):
+            raise ValueError(f"fix {self.title!r} needs either tries or verify")
+
+
+class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Everything a run was started with; `spec.json`. Written once, by the launcher."""
+
+    schema: int = SPEC_SCHEMA
+    id: str
+    """Folder name: run name and a number, `mamba_s-0007`."""
+    name: str
+    """The `[run.NAME]` table it came from."""
+    created: str
+    """UTC, ISO 8601."""
+    config: RunConfig
+    data: DataConfig
+    gates: list[Gate] = field(default_factory=lambda: [Gate()])
+    check: CheckBars = field(default_factory=CheckBars)
+    evals: dict[str, EvalConfig] = field(default_factory=dict)
+    parent: str | None = None
+    """The run this one was patched from."""
+    patch: Patch = field(default_factory=dict)
+    """What differs from the parent."""
+    fix: str | None = None
+    """Title of the triage fix that made the patch."""
+    argv: list[str] = field(default_factory=list)
+    """The engine's command."""
+    resume_argv: list[str] = field(default_factory=list)
+    """Arguments added to it from the second attempt on."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment set for the engine beyond what it inherits."""
+    revision: str = ""
+    """Version of the program that launched it."""
+
+    def patched(self, patch: Mapping[str, PatchValue]) -> RunConfig:
+        """This run's configuration with `patch` applied and checked.
+
+        Raises:
+            ConfigError: a key is unknown (the nearest one is named) or a value is out of range.
+        """
+        return apply_patch(self.config, patch)
+
+
+def apply_patch(config: RunConfig, patch: Mapping[str, PatchValue]) -> RunConfig:
+    """`config` with dotted keys replaced, validated as if it had been read from a file."""
+    table: dict[str, Any] = msgspec.to_builtins(config)
+    for dotted, value in patch.items():
+        *path, last = dotted.split(".")
+        target: Any = table
+        for part in path:
+            target = target.get(part) if isinstance(target, dict) else None
+        if not isinstance(target, dict) or last not in target or isinstance(target[last], dict):
+            raise ConfigError(f'unknown setting "{dotted}".{suggestion(dotted, dotted_keys(table))}')
+        target[last] = value
+    return convert_section(table, RunConfig, where="patch")
+
+
+def read_setting(config: RunConfig, dotted: str) -> PatchValue:
+    """The value at a dotted key of a configuration that is known to have it."""
+    value: Any = config
+    for part in dotted.split("."):
+        value = getattr(value, part)
+    return value  # type: ignore[no-any-return]
+
+
+def differing_settings(left: RunConfig, right: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with both values; titles do not count."""
+    a, b = msgspec.to_builtins(left), msgspec.to_builtins(right)
+    keys = [key for key in dotted_keys(a) if key != "title"]
+    pairs = {key: (read_setting(left, key), read_setting(right, key)) for key in keys if key in set(dotted_keys(b))}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def dotted_keys(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Every leaf of nested tables as a dotted key."""
+    keys: list[str] = []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            keys += dotted_keys(value, f"{prefix}{key}.")
+        else:
+            keys.append(f"{prefix}{key}")
+    return keys
+
+
+def convert_section(table: Any, kind: type[T], *, where: str) -> T:
+    """Check a table against a section's type; errors name `where`, the key, and the nearest known key.
+
+    Args:
+        table: nested dicts, as TOML or JSON gives them.
+        kind: what it must be.
+        where: the file and the table, such as `runs.toml, [run.amn]`; inner tables are named within the brackets.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or a value out of range.
+    """
+    _refuse_unknown_keys(table, kind, where)
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        keys = [key for key in re.split(r"[.`]", path) if key and not key.startswith("[")]
+        for key in keys[:-1]:
+            where = _inner(where, key)
+        shown = f' "{keys[-1]}"' if keys else ""
+        raise ConfigError(f"{where}:{shown} {problem[:1].lower()}{problem[1:]}.{_choices(kind, keys, table)}") from None
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """` Did you mean "x"?`, or the list of what is known where nothing is near."""
+    names = list(known)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f' Did you mean "{nearest[0]}"?' if nearest else f" Known: {', '.join(sorted(names)) or 'none'}."
+
+
+def _refuse_unknown_keys(table: Any, kind: Any, where: str) -> None:
+    """Walk a table beside its type. msgspec names the unknown key but not the nearest known one."""
+    if not (isinstance(kind, type) and issubclass(kind, Struct) and isinstance(table, Mapping)):
+        return
+    hints = get_type_hints(kind)
+    for key, value in table.items():
+        if key not in hints:
+            raise ConfigError(f'{where}: unknown key "{key}".{suggestion(key, hints)}')
+        _refuse_unknown_keys(value, hints[key], _inner(where, key))
+
+
+def _inner(where: str, key: str) -> str:
+    """`runs.toml, [run.amn]` and `loss` make `runs.toml, [run.amn.loss]`."""
+    return f"{where[:-1]}.{key}]" if where.endswith("]") else f"{where}, {key}"
+
+
+def _choices(kind: Any, keys: list[str], table: Any) -> str:
+    """What a key of few values may be, nearest first."""
+    value = table
+    for key in keys:
+        if not (isinstance(kind, type) and issubclass(kind, Struct) and isinstance(value, Mapping)):
+            return ""
+        kind, value = get_type_hints(kind).get(key), value.get(key)
+    return suggestion(str(value), map(str, get_args(kind))) if get_origin(kind) is Literal else ""

@@ -1,0 +1,205 @@
+"""RunState: what is known of a run, folded from its events; and its status, derived from that and its life.
+
+`fold(events)` equals folding in any number of parts, so that reattaching is the same code path as starting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple, assert_never
+
+import msgspec
+from msgspec import Struct, field
+
+from engine.run.directory import Life
+from engine.run.events import (
+    CheckJudged,
+    CheckpointSaved,
+    EpochEnded,
+    EpochRecord,
+    Event,
+    FloorsMeasured,
+    GateJudged,
+    NonFiniteFound,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+    StepLogged,
+    WarningRaised,
+)
+
+
+class Status(StrEnum):
+    """Where a run is in its life. Derived, never stored."""
+
+    QUEUED = "QUEUED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    STALLED = "STALLED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+    LOST = "LOST"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether an engine is there, or about to be."""
+        return self in {Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STALLED}
+
+
+class Point(NamedTuple):
+    """A logged step, as the charts need it."""
+
+    step: int
+    epoch: int
+    loss: float | None
+    lr: float
+    grad_norm: float | None
+
+
+class RunState(Struct, kw_only=True):
+    """Everything the events say. Grows by `apply`; never read from anywhere else."""
+
+    started: RunStarted | None = None
+    floors: dict[str, float] = field(default_factory=dict)
+    epochs: list[EpochRecord] = field(default_factory=list)
+    """One per epoch, in order; a repeated epoch (after a resume) replaces the earlier one."""
+    points: list[Point] = field(default_factory=list)
+    gates: dict[str, GateJudged] = field(default_factory=dict)
+    """By name; a gate is judged once, so the first verdict stands."""
+    checks: dict[int, dict[str, CheckJudged]] = field(default_factory=dict)
+    """By epoch, then by name."""
+    checkpoints: dict[str, CheckpointSaved] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    non_finite: NonFiniteFound | None = None
+    ending: RunStopped | RunFinished | RunFailed | None = None
+    """The engine's own last word; None while it runs, and again after a resume."""
+    last_step: StepLogged | None = None
+    last_t: float = 0.0
+    """When the engine last said anything."""
+
+    def apply(self, event: Event) -> None:
+        """Take one event in."""
+        self.last_t = max(self.last_t, event.t)
+        match event:
+            case RunStarted():
+                self.started, self.ending = event, None
+                self.points = [point for point in self.points if point.step <= event.resumed_step]
+            case FloorsMeasured():
+                self.floors = event.floors
+            case StepLogged():
+                self.last_step = event
+                self.points.append(Point(event.step, event.epoch, event.loss, event.lr, event.grad_norm))
+            case EpochEnded(record=record):
+                self.epochs = [known for known in self.epochs if known.epoch < record.epoch] + [record]
+            case GateJudged():
+                self.gates.setdefault(event.name, event)
+            case CheckJudged():
+                self.checks.setdefault(event.epoch, {})[event.name] = event
+            case CheckpointSaved():
+                self.checkpoints[event.label] = event
+            case WarningRaised():
+                if event.message not in self.warnings:
+                    self.warnings.append(event.message)
+            case NonFiniteFound():
+                self.non_finite = event
+            case RunStopped() | RunFinished() | RunFailed():
+                self.ending = event
+            case _:
+                assert_never(event)
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The epoch with the highest val_cosine."""
+        judged = [record for record in self.epochs if record.val_cosine is not None]
+        return max(judged, key=lambda record: record.val_cosine or 0.0, default=None)
+
+    @property
+    def latest(self) -> EpochRecord | None:
+        """The last epoch that ended."""
+        return self.epochs[-1] if self.epochs else None
+
+    @property
+    def epoch_s(self) -> float | None:
+        """Seconds an epoch takes: the mean of the last three, else estimated from the steps of the first."""
+        times = [record.time for record in self.epochs[-3:] if record.time]
+        if times:
+            return sum(times) / len(times)
+        if self.started is None or self.last_step is None or not self.last_step.windows_per_s:
+            return None
+        return self.started.num_train / self.last_step.windows_per_s
+
+    def eta_s(self, epoch: int, now: float) -> float | None:
+        """Seconds until the end of `epoch`, from the measured pace; 0 if it has ended, None if no pace is known."""
+        done = self.epochs[-1].epoch if self.epochs else 0
+        if epoch <= done:
+            return 0.0
+        if self.epoch_s is None or self.started is None:
+            return None
+        in_epoch = 0.0
+        if self.last_step is not None and self.last_step.epoch == done + 1 and self.started.steps_per_epoch:
+            steps = self.last_step.step - (self.epochs[-1].step if self.epochs else 0)
+            in_epoch = min(1.0, steps / self.started.steps_per_epoch)
+        since = max(0.0, min(now - self.last_t, self.epoch_s)) if self.last_t else 0.0
+        return max(0.0, (epoch - done - in_epoch) * self.epoch_s - since)
+
+
+def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
+    """The state after `events`; `state`, if given, is where to start from and is not changed."""
+    folded = RunState() if state is None else msgspec.convert(msgspec.to_builtins(state), RunState)
+    for event in events:
+        folded.apply(event)
+    return folded
+
+
+def derive_status(state: RunState, life: Life, now: float, stall_s: float) -> tuple[Status, str]:
+    """Status and, where it needs one, a reason in words.
+
+    The lock speaks first: held means alive, also while an earlier attempt's exit.json has not been blanked yet. Then
+    exit.json, then the boot id, then "lost".
+    """
+    if life.lock_held:
+        return _alive_status(state, life, now, stall_s)
+    if life.exit is not None:
+        return _ended_status(state, life)
+    if life.rebooted:
+        return Status.LOST, "lost: reboot"
+    if isinstance(state.ending, RunFinished):
+        return Status.FINISHED, "finished; its wrapper was killed"
+    if isinstance(state.ending, RunStopped):
+        return Status.STOPPED, "stopped; its wrapper was killed"
+    if life.processes is None:
+        return Status.QUEUED, "not started"
+    return Status.LOST, "lost, exit unknown"
+
+
+def _alive_status(state: RunState, life: Life, now: float, stall_s: float) -> tuple[Status, str]:
+    unsupervised = life.processes is not None and not life.supervised
+    note = "running, unsupervised" if unsupervised else ""
+    if state.started is None or state.ending is not None:
+        return Status.STARTING if state.started is None else Status.STOPPING, note
+    if life.stop_requested:
+        return Status.STOPPING, note
+    if now - state.last_t > stall_s:
+        return Status.STALLED, f"silent for {now - state.last_t:.0f} s"
+    return Status.RUNNING, note
+
+
+def _ended_status(state: RunState, life: Life) -> tuple[Status, str]:
+    ended = life.exit
+    assert ended is not None
+    if ended.code == 0:
+        return (Status.STOPPED, "") if isinstance(state.ending, RunStopped) else (Status.FINISHED, "")
+    reason = {
+        "exited": f"exit {ended.code}",
+        "signal": f"signal {ended.code - 128}",
+        "out_of_memory": "out of memory",
+        "disk_full": "disk full",
+        "never_started": "never started",
+    }[ended.kind]
+    if isinstance(state.ending, RunFailed):
+        return Status.FAILED, f"{reason}: {state.ending.message}"
+    return Status.FAILED, f"{reason}: {ended.last_line}" if ended.last_line else reason

@@ -1,0 +1,205 @@
+"""The supervising parent of an engine: starts it detached, waits, and writes down how it ended.
+
+Standard library only, so that it stays small for the days it waits. `python -m engine.run.wrapper RUN_DIR` returns once
+the engine runs (0), or says why it does not (2: somebody else holds the lock, or the command cannot be executed);
+the supervisor itself goes on in a session of its own, out of reach of any terminal's hang-up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from engine.run.process import boot_id, identify
+
+GRACE_S = 10.0
+"""From TERM to KILL. An engine needs a step and a checkpoint, below 3 s for the models measured here."""
+RESERVED_BYTES = 4096
+"""exit.json is reserved at the start, so that it can be written on a disk that has filled up since."""
+LOCK_FD_VARIABLE = "LVM_LOCK_FD"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Detach, start, report; see the module."""
+    run_dir = Path((argv or sys.argv[1:])[0]).absolute()
+    lock_fd = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    for _ in range(50):  # a prober's shared lock lasts microseconds; an owner's lasts
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            time.sleep(0.002)
+    else:
+        print(f"{run_dir.name} is already running: its lock is held", file=sys.stderr)  # noqa: T201
+        return 2
+    told, tell = os.pipe()
+    if os.fork():
+        os.close(tell)
+        with os.fdopen(told, "rb") as pipe:
+            problem = pipe.read().decode()
+        if problem:
+            print(problem, file=sys.stderr)  # noqa: T201
+        return 2 if problem else 0
+    os.close(told)
+    os.setsid()
+    code = 2
+    try:
+        code = _supervise(run_dir, lock_fd, tell)
+    except (OSError, ValueError, KeyError) as error:
+        with contextlib.suppress(OSError):  # told already: the engine ran, and writing its end failed
+            os.write(tell, f"{run_dir.name} could not be started: {error}".encode())
+    finally:
+        os._exit(code)
+
+
+def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
+    spec = json.loads((run_dir / "spec.json").read_text())
+    _write_in_place(run_dir / "exit.json", b"")
+    log_fd = os.open(run_dir / "output.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.chdir(run_dir)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd, target in ((null, 0), (log_fd, 1), (log_fd, 2)):
+        os.dup2(fd, target)
+    started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    attempt = 1 + _previous_attempt(run_dir)
+    argv = spec["argv"] + (spec["resume_argv"] if attempt > 1 else [])
+    os.set_inheritable(lock_fd, True)
+    failed_told, failed_tell = os.pipe()  # close-on-exec: end of file means that the engine's program runs
+    engine = os.fork()
+    if engine == 0:
+        _become_engine(argv, {**spec["env"], LOCK_FD_VARIABLE: str(lock_fd)}, failed_tell)
+    os.close(failed_tell)
+    os.set_inheritable(lock_fd, False)
+    _write_processes(run_dir, started, attempt, engine)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with os.fdopen(failed_told, "rb") as pipe:
+        problem = pipe.read().decode()
+    os.write(tell, problem.encode())
+    os.close(tell)
+    status, usage = _wait(engine)
+    _signal_group(engine, signal.SIGKILL)  # what the engine left behind in its group
+    code = os.waitstatus_to_exitcode(status)
+    scale = 1 if sys.platform == "darwin" else 1024
+    shell_code = code if code >= 0 else 128 - code
+    last = problem or (_last_line(run_dir / "output.log") if code else "")
+    ended = {
+        "code": shell_code,
+        "kind": "never_started" if problem else _kind(code, last),
+        "wall_s": round(time.monotonic() - began, 3),
+        "maxrss_bytes": usage.ru_maxrss * scale,
+        "last_line": last,
+    }
+    _write_in_place(run_dir / "exit.json", json.dumps(ended).encode())
+    return shell_code
+
+
+def _become_engine(argv: list[str], env: dict[str, str], failed_tell: int) -> None:
+    """Replace this process by the engine, in a session of its own so that its whole group can be swept."""
+    try:
+        os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.execvpe(argv[0], argv, {**os.environ, **env})
+    except OSError as error:
+        os.write(failed_tell, f"{argv[0]}: {error.strerror}".encode())
+        os._exit(126 if isinstance(error, PermissionError) else 127)
+
+
+def _wait(engine: int) -> tuple[int, resource.struct_rusage]:
+    """Wait for the engine. TERM to this process is passed on to its group, and KILL follows after the grace."""
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        _signal_group(engine, signal.SIGTERM)
+        signal.setitimer(signal.ITIMER_REAL, GRACE_S)
+
+    def kill(_number: int, _frame: FrameType | None) -> None:
+        _signal_group(engine, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
+    signal.signal(signal.SIGTERM, terminate)
+    _, status, usage = os.wait4(engine, 0)  # goes on waiting after a handler ran
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return status, usage
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _previous_attempt(run_dir: Path) -> int:
+    try:
+        return int(json.loads((run_dir / "run.json").read_text())["attempt"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def _write_processes(run_dir: Path, started: str, attempt: int, engine: int) -> None:
+    """run.json, replaced whole."""
+    wrapper, started_engine = identify(os.getpid()), identify(engine)
+    record = {
+        "boot_id": boot_id(),
+        "host": socket.gethostname(),
+        "started": started,
+        "wrapper_pid": os.getpid(),
+        "wrapper_ticks": wrapper.start_ticks if wrapper else "",
+        "engine_pid": engine,
+        "engine_ticks": started_engine.start_ticks if started_engine else "",
+        "attempt": attempt,
+    }
+    temporary = run_dir / ".run.json.tmp"
+    temporary.write_text(json.dumps(record))
+    temporary.chmod(0o600)
+    temporary.replace(run_dir / "run.json")
+
+
+def _write_in_place(path: Path, data: bytes) -> None:
+    """Overwrite within the reserved blocks: needs no free space, and blanks stand for "not ended yet"."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.pwrite(fd, data.ljust(RESERVED_BYTES), 0)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def _last_line(log: Path) -> str:
+    """The last line that is not blank, which for an uncaught exception names it."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8192))
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip()[:500] if lines else ""
+
+
+def _kind(code: int, last_line: str) -> str:
+    if code == -signal.SIGKILL and _out_of_memory_kills():
+        return "out_of_memory"
+    if code < 0:
+        return "signal"
+    if "MemoryError" in last_line or "out of memory" in last_line.lower():
+        return "out_of_memory"
+    return "disk_full" if "No space left on device" in last_line else "exited"
+
+
+def _out_of_memory_kills() -> bool:
+    """Whether the kernel killed for memory in this control group since it exists."""
+    try:
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
+        events = Path(f"/sys/fs/cgroup{group}/memory.events").read_text()
+    except OSError:
+        return False
+    return any(line.split() != ["oom_kill", "0"] for line in events.splitlines() if line.startswith("oom_kill "))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

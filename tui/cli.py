@@ -1,0 +1,223 @@
+"""`lvm-tui`: opens the room, or acts without it, through the same code.
+
+stdout is data, stderr is narration. Exit codes: 0 done, 1 a gate or check failed, 2 could not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from engine.run.directory import find_run
+from engine.run.runs_file import RunsFile, find_runs_file, load_runs
+from engine.run.spec import ConfigError
+from tui.control.actions import Actions
+from tui.control.launcher import wait_until_ended
+from tui.control.report import status_record, status_table
+from tui.control.views import RunView, Watcher
+from tui.text import clean
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The runs.toml and the runs folder that a command works on."""
+
+    file: RunsFile
+    runs_dir: Path
+
+    def watcher(self) -> Watcher:
+        """A watcher that has read everything there is."""
+        watcher = Watcher(self.runs_dir, self.file.room.stall_s)
+        watcher.catch_up()
+        return watcher
+
+    def view(self, run_id: str) -> tuple[RunView, list[RunView]]:
+        """One run, by id or number, and all of them.
+
+        Raises:
+            ConfigError: there is no such run.
+        """
+        views = self.watcher().views
+        run = find_run(self.runs_dir, run_id)
+        if run.id not in views:
+            raise ConfigError(f"{run.path}: its spec.json cannot be read")
+        return views[run.id], list(views.values())
+
+    def actions(self) -> Actions:
+        """The actions, as the command line takes them."""
+        return Actions(self.file, self.runs_dir, "cli", readonly=self.file.room.readonly)
+
+
+class _Group(click.Group):
+    """Reports a user's mistake in one line, wherever it is found."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ConfigError, OSError) as error:
+            fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong on stderr and end with code 2."""
+    click.echo(f"error: {clean(message)}", err=True)
+    sys.exit(2)
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--config` and `--runs-dir`; both may also stand before its name."""
+    for option in (
+        click.option("--runs-dir", metavar="DIR", help="Folder of the runs; default: [room] runs_dir."),
+        click.option(
+            "--config", metavar="FILE", help="runs.toml; default: the one here, else the packaged one."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def open_place(config: str | None, runs_dir: str | None) -> Place:
+    """Load the configuration that a command line names.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    context = click.get_current_context()
+    outer = context.parent.params if context.parent else {}
+    file = load_runs(find_runs_file(config or outer.get("config")))
+    chosen = runs_dir or outer.get("runs_dir")
+    return Place(file, Path(chosen).absolute() if chosen else file.runs_dir)
+
+
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@place_options
+@click.option("--readonly", is_flag=True, help="Watch only: no action can be taken.")
+@click.option("--ascii", "plain", is_flag=True, help="Draw with plain characters only.")
+@click.version_option(package_name="lvm-tui")
+@click.pass_context
+def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly: bool, plain: bool) -> None:
+    """Open the control room. Training goes on when you leave it.
+
+    \b
+    Examples:
+      lvm-tui                              open the room
+      lvm-tui start mamba_s                start a run, print its id
+      lvm-tui status --json | jq .runs     what every run is doing
+      lvm-tui triage 7 --dry-run           what a restart would change
+    """
+    if ctx.invoked_subcommand is None:
+        from tui.app import open_room
+
+        place = open_place(config, runs_dir)
+        sys.exit(open_room(place.file, place.runs_dir, readonly=readonly or place.file.room.readonly, plain=plain))
+
+
+@main.command()
+@place_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def status(config: str | None, runs_dir: str | None, as_json: bool) -> None:
+    """Say what every run is doing."""
+    watcher = open_place(config, runs_dir).watcher()
+    views = list(watcher.views.values())
+    if as_json:
+        click.echo(msgspec.json.encode(status_record(views)))
+    else:
+        click.echo("\n".join(map(clean, status_table(views))) if views else "no runs yet: lvm-tui start NAME")
+    for run_id, reason in watcher.unreadable.items():
+        click.echo(f"warning: {clean(run_id)}: {clean(reason)}", err=True)
+
+
+@main.command()
+@place_options
+@click.argument("name")
+def start(config: str | None, runs_dir: str | None, name: str) -> None:
+    """Start the run of the table [run.NAME]; prints its id."""
+    click.echo(open_place(config, runs_dir).actions().start(name).id)
+
+
+@main.command()
+@place_options
+@click.option("--kill", "now", is_flag=True, help="End it now instead of at a step's end.")
+@click.option("--wait", is_flag=True, help="Return when it has ended.")
+@click.argument("run_id", metavar="ID")
+def stop(config: str | None, runs_dir: str | None, run_id: str, now: bool, wait: bool) -> None:
+    """Ask a run to finish its step, save a checkpoint and end."""
+    place = open_place(config, runs_dir)
+    run = find_run(place.runs_dir, run_id)
+    actions = place.actions()
+    if now:
+        actions.kill(run)
+    else:
+        actions.stop(run)
+    if wait and not wait_until_ended(run, 120):
+        fail(f"{run.id} has not ended after 120 s; use --kill")
+    click.echo(f"{run.id} {'ended' if wait else 'is asked to end'}", err=True)
+
+
+@main.command()
+@place_options
+@click.option("--fix", type=int, metavar="N", help="Number of the fix; default: what the tree recommends.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and stop there.")
+@click.option("--override", default="", metavar="REASON", help="Turn a locked knob; the reason goes into the journal.")
+@click.argument("run_id", metavar="ID")
+def triage(
+    config: str | None, runs_dir: str | None, run_id: str, fix: int | None, dry_run: bool, override: str
+) -> None:
+    """Restart a run with a fix of the ladder; prints the child's id."""
+    place = open_place(config, runs_dir)
+    run, views = place.view(run_id)
+    actions = place.actions()
+    plan = actions.plan_restart(run, views, fix=fix, override=override)
+    for line in plan.lines():
+        click.echo(clean(line), err=not dry_run)
+    if not dry_run:
+        click.echo(actions.restart(plan).id)
+
+
+@main.command("eval")
+@place_options
+@click.option("--name", default="smoke", show_default=True, help="Which [eval.NAME] to run.")
+@click.option("--detach", is_flag=True, help="Do not wait for its end.")
+@click.argument("run_id", metavar="ID")
+def evaluate(config: str | None, runs_dir: str | None, run_id: str, name: str, detach: bool) -> None:
+    """Evaluate a run's best checkpoint; prints the engine's table. Exit 0 all gates passed, 1 a gate failed."""
+    place = open_place(config, runs_dir)
+    run, _ = place.view(run_id)
+    job = place.actions().evaluate(run, name)
+    if detach:
+        click.echo(job.path.name.removesuffix(".job"))
+        return
+    while (ended := job.read_life()).lock_held or ended.exit is None:
+        time.sleep(0.05)
+    click.echo(clean_lines(job.log_file), nl=False)
+    sys.exit(min(ended.exit.code, 2))
+
+
+@main.command()
+@place_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def journal(config: str | None, runs_dir: str | None, as_json: bool) -> None:
+    """List the decisions: who, what, on which evidence, and what came of it."""
+    decisions = open_place(config, runs_dir).actions().journal.read()
+    if as_json:
+        click.echo(msgspec.json.encode({"schema": 1, "decisions": decisions}))
+        return
+    for entry in decisions:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.t))
+        what = " ".join(filter(None, (entry.run, f"→ {entry.child}" if entry.child else "", entry.fix, entry.detail)))
+        click.echo(clean(f"{when}  {entry.who:9}  {entry.action:8}  {entry.phase:6}  {what}"))
+
+
+def clean_lines(log: Path) -> str:
+    """The last megabyte of a log, made safe for the terminal line by line."""
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - (1 << 20)))
+        return "".join(clean(line) + "\n" for line in file.read().splitlines())

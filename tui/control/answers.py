@@ -1,0 +1,198 @@
+"""The predicates of the playbook: each answers one question from what is recorded, with its evidence in words.
+
+An answer that cannot be given from finite numbers is never "yes".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.run.spec import EvalConfig, Fix
+from engine.run.state import Status
+from tui.control.ladder import Rung, climb
+from tui.control.views import RunView
+
+NARROW = 0.05
+"""A miss of less than this share of the bar is narrow (the playbook's "narrowly misses")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the predicates look at: a run, the other runs, and the fixes on offer."""
+
+    run: RunView
+    views: Sequence[RunView]
+    fixes: Sequence[Fix]
+    baseline_name: str = "amn"
+    """The `[run.NAME]` table of the baseline that bounds this run."""
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """The ladder as it stands for this run."""
+        return climb(self.fixes, self.run, self.views)
+
+    @property
+    def baseline(self) -> RunView | None:
+        """The newest baseline run whose gate was judged, else the newest one; None for the baseline itself."""
+        if self.run.spec.name == self.baseline_name:
+            return None
+        runs = [
+            view for view in self.views if view.spec.name == self.baseline_name and view.spec.data == self.run.spec.data
+        ]
+        judged = [view for view in runs if view.gate_judgement(view.gate).verdict in {"passed", "missed"}]
+        return judged[-1] if judged else runs[-1] if runs else None
+
+    @property
+    def smoke(self) -> EvalConfig:
+        """The settings of the smoke evaluation."""
+        return self.run.spec.evals.get("smoke", EvalConfig())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Which branch, and why."""
+
+    branch: str
+    evidence: str
+
+
+def gate_epoch_done(at: Situation) -> Answer:
+    gate, latest = at.run.gate, at.run.latest
+    done = latest.epoch if latest else 0
+    if done >= gate.epoch:
+        return Answer("yes", f"{done} epochs done")
+    if not at.run.status.is_alive and at.run.status is not Status.QUEUED:
+        return Answer("ended", f"{at.run.status} after {done} of {gate.epoch} epochs")
+    value = f", val_cosine {latest.val_cosine:.3f}" if latest and latest.val_cosine is not None else ""
+    return Answer("no", f"{done} of {gate.epoch} epochs done{value}")
+
+
+def sanity_clean(at: Situation) -> Answer:
+    checks = _checks(at)
+    failed = [name for name, judged in checks.items() if judged.verdict == "missed"]
+    if failed:
+        return Answer("no", "; ".join(f"{name} {checks[name].detail}" for name in failed))
+    unknown = [name for name, judged in checks.items() if judged.verdict != "passed"]
+    if unknown or not checks:
+        return Answer("undecidable", f"no number for {', '.join(unknown) or 'any check'}")
+    return Answer("yes", f"{len(checks)} checks passed")
+
+
+def gate_passed(at: Situation) -> Answer:
+    judged = at.run.gate_judgement(at.run.gate)
+    branch = {"passed": "yes", "missed": "no"}.get(judged.verdict, "undecidable")
+    return Answer(branch, judged.detail)
+
+
+def eval_epoch_done(at: Situation) -> Answer:
+    done, wanted = (at.run.latest.epoch if at.run.latest else 0), at.smoke.at_epoch
+    ended_early = at.run.status is Status.FINISHED and done < wanted
+    if ended_early:
+        return Answer("yes", f"finished after {done} epochs")
+    return Answer("yes" if done >= wanted else "no", f"{done} of {wanted} epochs done")
+
+
+def smoke_done(at: Situation) -> Answer:
+    report = newest_eval(at.run, "smoke")
+    return Answer("yes", _summary(report)) if report else Answer("no", "no smoke evaluation yet")
+
+
+def smoke_passed(at: Situation) -> Answer:
+    gates = (newest_eval(at.run, "smoke") or {}).get("gates", [])
+    values = [(str(gate["name"]), gate.get("value"), gate.get("bar"), gate.get("verdict")) for gate in gates]
+    if not values or any(verdict not in {"passed", "missed"} for *_, verdict in values):
+        return Answer("undecidable", "a retrieval gate has no number")
+    missed = [(name, value, bar) for name, value, bar, verdict in values if verdict == "missed"]
+    if not missed:
+        return Answer("yes", f"{len(values)} of {len(values)} gates passed")
+    words = "; ".join(f"{name} {value:.3f} for {bar:.3f}" for name, value, bar in missed)
+    is_near = len(missed) == 1 and abs(missed[0][1] - missed[0][2]) < NARROW * missed[0][2]
+    return Answer("near" if is_near else "no", words)
+
+
+def training_done(at: Situation) -> Answer:
+    ended = not at.run.status.is_alive
+    return Answer(
+        "yes" if ended else "no", f"{at.run.status.lower()} at epoch {at.run.latest.epoch if at.run.latest else 0}"
+    )
+
+
+def full_done(at: Situation) -> Answer:
+    report = newest_eval(at.run, "full")
+    return Answer("yes", _summary(report)) if report else Answer("no", "no full evaluation yet")
+
+
+def narrow_miss(at: Situation) -> Answer:
+    judged = at.run.gate_judgement(at.run.gate)
+    values = [record.val_cosine for record in at.run.state.epochs if record.val_cosine is not None]
+    if judged.value is None or not values:
+        return Answer("no", "no number")
+    short = (judged.bar - judged.value) / judged.bar if judged.bar else math.inf
+    is_rising = len(values) >= 2 and values[-1] > values[-2]
+    words = f"{short:.1%} short, {'rising' if is_rising else 'not rising'}"
+    since = next((r.epoch for r in at.run.state.epochs if (r.val_cosine or -1.0) >= judged.bar), None)
+    if since is not None:
+        words += f"; reached the bar at epoch {since}"
+    return Answer("yes" if short < NARROW and is_rising else "no", words)
+
+
+def baseline_passed(at: Situation) -> Answer:
+    baseline = at.baseline
+    if baseline is None:
+        is_itself = at.run.spec.name == at.baseline_name
+        return Answer("unknown", "this is the baseline" if is_itself else "no baseline run on this data yet")
+    judged = baseline.gate_judgement(baseline.gate)
+    if judged.verdict == "passed":
+        return Answer("yes", f"{baseline.id}: {judged.detail}: the model or its objective, not the data")
+    if judged.verdict == "missed":
+        return Answer("no", f"{baseline.id}: {judged.detail}: data or retrieval")
+    return Answer("unknown", f"{baseline.id}: {judged.detail}")
+
+
+def fix_left(at: Situation) -> Answer:
+    rungs = at.rungs
+    upcoming = next((rung for rung in rungs if rung.standing == "next"), None)
+    broken = next((rung for rung in rungs if rung.standing == "failed check"), None)
+    if broken and (upcoming is None or broken.number < upcoming.number):
+        return Answer("head", broken.detail)
+    if upcoming is None:
+        return Answer("no", f"{sum(rung.standing == 'tried' for rung in rungs)} tried, none left")
+    return Answer("yes", f"fix {upcoming.number}: {upcoming.fix.title}")
+
+
+PREDICATES: dict[str, Callable[[Situation], Answer]] = {
+    predicate.__name__: predicate
+    for predicate in (
+        gate_epoch_done,
+        sanity_clean,
+        gate_passed,
+        eval_epoch_done,
+        smoke_done,
+        smoke_passed,
+        training_done,
+        full_done,
+        narrow_miss,
+        baseline_passed,
+        fix_left,
+    )
+}
+
+
+def newest_eval(run: RunView, name: str) -> dict[str, Any] | None:
+    """The newest report whose evaluation has this name; reports are named `<name>-e<epoch>`."""
+    reports = [report for key, report in run.evals.items() if key.split("-e")[0] == name]
+    return max(reports, key=lambda report: str(report.get("created", "")), default=None)
+
+
+def _checks(at: Situation) -> dict[str, Any]:
+    """The checks that stood beside the gate, except those that a rung of the ladder asks for."""
+    rungs = {fix.verify for fix in at.fixes}
+    checks = at.run.state.checks.get(at.run.gate.epoch, {})
+    return {name: judged for name, judged in checks.items() if name not in rungs}
+
+
+def _summary(report: dict[str, Any]) -> str:
+    return str(report.get("eval_line", "")).removeprefix("[EVAL] ") or "done"

@@ -1,0 +1,104 @@
+"""The journal: what was decided, by whom and on which evidence. Journal, then act: intent on disk, then the launch.
+
+One JSON line a record in `decisions.jsonl`, appended by one `os.write`, so that several rooms may share it. An intent
+and its outcome are two records with the same `id`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from engine.run.spec import Patch
+
+Who = Literal["person", "cli", "autopilot"]
+ActionName = Literal["start", "stop", "kill", "restart", "undo", "evaluate"]
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """One record of the journal."""
+
+    schema: int = 1
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    t: float = field(default_factory=time.time)
+    """Unix time in seconds."""
+    who: Who
+    action: ActionName
+    phase: Literal["intent", "done", "failed"] = "intent"
+    run: str = ""
+    """The run it is about; for a restart the one that is stopped."""
+    child: str = ""
+    """The run that was started."""
+    stopped: bool = False
+    """Whether the restart stopped a run that was alive, which an undo then resumes."""
+    fix: str = ""
+    patch: Patch = field(default_factory=dict)
+    evidence: list[str] = field(default_factory=list)
+    """The answers of the decision tree that led here, in words."""
+    detail: str = ""
+    """Reason of an override, or what went wrong."""
+
+
+class Journal:
+    """The decisions of a runs folder."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.path = runs_dir / "decisions.jsonl"
+
+    def record(self, decision: Decision) -> Decision:
+        """Append a record and put it on disk.
+
+        Raises:
+            OSError: it cannot be written; then the action must not happen.
+        """
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            torn = bool(size) and os.pread(fd, 1, size - 1) != b"\n"
+            os.write(fd, (b"\n" if torn else b"") + msgspec.json.encode(decision) + b"\n")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        return decision
+
+    def close(self, intent: Decision, *, child: str = "", failed: str = "") -> Decision:
+        """Record what became of an intent: the run it made, or why it failed."""
+        phase: Literal["done", "failed"] = "failed" if failed else "done"
+        return self.record(
+            msgspec.structs.replace(
+                intent, phase=phase, t=time.time(), child=child or intent.child, detail=failed or intent.detail
+            )
+        )
+
+    def read(self) -> list[Decision]:
+        """Every whole record, oldest first; damaged lines are left out."""
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except OSError:
+            return []
+        decisions = []
+        for line in lines:
+            try:
+                decisions.append(msgspec.json.decode(line, type=Decision))
+            except (msgspec.DecodeError, RecursionError):
+                continue
+        return decisions
+
+    def undoable(self, within_s: float) -> Decision | None:
+        """The newest restart that went through, was not undone and is not older than `within_s`."""
+        now = time.time()
+        undone = set()
+        for decision in reversed(self.read()):
+            if decision.action == "undo" and decision.phase != "failed":
+                undone.add(decision.child)
+            if decision.action == "restart" and decision.phase == "done":
+                fresh = 0 <= now - decision.t <= within_s
+                return decision if fresh and decision.child not in undone else None
+        return None

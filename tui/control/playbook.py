@@ -1,0 +1,170 @@
+"""The decision tree: the playbook's nodes, checked on load, and where a run stands in it.
+
+Walking is pure: the same record always gives the same path, one branch at each node, with the evidence for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Annotated
+
+import tomli
+from msgspec import Meta, Struct, field
+
+from engine.run.spec import ConfigError, convert_section, suggestion
+from tui.control.answers import PREDICATES, Situation
+from tui.control.ladder import Rung
+
+ACTIONS = ("start", "start_baseline", "restart", "evaluate", "evaluate_full", "stop", "kill", "undo")
+
+
+class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A question with answers, or a leaf that says what to do."""
+
+    question: str = ""
+    asks: str = ""
+    """Name of the predicate that answers."""
+    answers: dict[str, str] = field(default_factory=dict)
+    """Branch to the next node's name."""
+    title: str = ""
+    say: str = ""
+    actions: list[str] = field(default_factory=list)
+    """What a key does here, the recommended one first."""
+
+
+class Playbook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tree of nodes."""
+
+    start: str
+    node: Annotated[dict[str, Node], Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A question, the branch taken, and why."""
+
+    node: str
+    question: str
+    branch: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a run stands: the path to a leaf, and what the leaf says."""
+
+    path: tuple[Step, ...]
+    node: str
+    title: str
+    say: str
+    actions: tuple[str, ...]
+    rungs: tuple[Rung, ...] = ()
+
+    @property
+    def next_rung(self) -> Rung | None:
+        """The fix that comes next on the ladder, whether or not this leaf recommends it."""
+        return next((rung for rung in self.rungs if rung.standing == "next"), None)
+
+    @property
+    def evidence(self) -> list[str]:
+        """The path in words, for the journal."""
+        return [f"{step.question} {step.branch}: {step.evidence}" for step in self.path]
+
+
+@cache
+def load_playbook() -> Playbook:
+    """The playbook that ships with the room.
+
+    Raises:
+        ConfigError: it does not hold together.
+    """
+    return parse_playbook((files("tui.control") / "playbook.toml").read_text(), "playbook.toml")
+
+
+def parse_playbook(text: str, where: str) -> Playbook:
+    """Check a playbook: every node can be reached, every branch leads somewhere, every walk ends.
+
+    Raises:
+        ConfigError: names the node and the mistake.
+    """
+    try:
+        tables = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not valid TOML: {error}.") from None
+    playbook = convert_section(tables, Playbook, where=where)
+    if playbook.start not in playbook.node:
+        raise ConfigError(
+            f'{where}: start names no node: "{playbook.start}".{suggestion(playbook.start, playbook.node)}'
+        )
+    for name, node in playbook.node.items():
+        _check_node(playbook, name, node, f"{where}, [node.{name}]")
+    unreached = set(playbook.node) - _reachable(playbook, playbook.start, (), where)
+    if unreached:
+        raise ConfigError(f"{where}: no branch leads to {', '.join(sorted(unreached))}.")
+    return playbook
+
+
+def locate(situation: Situation, playbook: Playbook | None = None) -> Position:
+    """Walk the tree for a run."""
+    playbook = playbook or load_playbook()
+    path: list[Step] = []
+    name = playbook.start
+    words = _words(situation)
+    while (node := playbook.node[name]).asks:
+        answer = PREDICATES[node.asks](situation)
+        path.append(Step(name, _fill(node.question, words), answer.branch, answer.evidence))
+        name = node.answers[answer.branch]
+    rungs = tuple(situation.rungs)
+    words["faults"] = next((step.evidence for step in path if step.node == "clean"), "")
+    return Position(tuple(path), name, _fill(node.title, words), _fill(node.say, words), tuple(node.actions), rungs)
+
+
+def describe_rung(rung: Rung) -> str:
+    """`Fix 1, Temperature: loss.temperature = 0.05`."""
+    patch = ", ".join(f"{key} = {value}" for key, value in rung.patch.items()) or rung.fix.verify
+    return f"Fix {rung.number}, {rung.fix.title}: {patch}"
+
+
+def _words(situation: Situation) -> dict[str, str]:
+    gate = situation.run.gate
+    upcoming = next((rung for rung in situation.rungs if rung.standing == "next"), None)
+    return {
+        "gate": gate.metric,
+        "bar": f"{gate.at_least:.2f}",
+        "gate_epoch": str(gate.epoch),
+        "eval_epoch": str(situation.smoke.at_epoch),
+        "fix": describe_rung(upcoming) if upcoming else "",
+        "faults": "",
+    }
+
+
+def _fill(text: str, words: dict[str, str]) -> str:
+    for key, value in words.items():
+        text = text.replace("{" + key + "}", value)
+    return text
+
+
+def _check_node(playbook: Playbook, name: str, node: Node, where: str) -> None:
+    if bool(node.asks) == bool(node.say):
+        raise ConfigError(f"{where}: a node either asks (asks, question, answers) or says (title, say).")
+    if node.asks and node.asks not in PREDICATES:
+        raise ConfigError(f'{where}: unknown predicate "{node.asks}".{suggestion(node.asks, PREDICATES)}')
+    for branch, target in node.answers.items():
+        if target not in playbook.node:
+            raise ConfigError(
+                f'{where}: branch "{branch}" leads to no node: "{target}".{suggestion(target, playbook.node)}'
+            )
+    for action in node.actions:
+        if action not in ACTIONS:
+            raise ConfigError(f'{where}: unknown action "{action}".{suggestion(action, ACTIONS)}')
+
+
+def _reachable(playbook: Playbook, name: str, above: tuple[str, ...], where: str) -> set[str]:
+    if name in above:
+        raise ConfigError(f"{where}: the walk goes round in circles at {name}.")
+    found = {name}
+    for target in playbook.node[name].answers.values():
+        found |= _reachable(playbook, target, (*above, name), where)
+    return found

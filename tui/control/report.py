@@ -1,0 +1,84 @@
+"""What the command line says of runs: the `status --json` record, and the same as a table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from engine.run.gates import Judgement
+from engine.run.spec import Gate
+from tui.control.views import RunView
+
+STATUS_SCHEMA = 1
+
+
+def status_record(views: Sequence[RunView]) -> dict[str, Any]:
+    """Every run as plain data, for `status --json`."""
+    return {"schema": STATUS_SCHEMA, "runs": [_run_record(view, time.time()) for view in views]}
+
+
+def status_table(views: Sequence[RunView]) -> list[str]:
+    """Every run as a line of text."""
+    rows = [("RUN", "STATE", "EPOCH", "VAL_COSINE", "BEST", "GATE", "ETA", "PARENT")]
+    for run in status_record(views)["runs"]:
+        gates = ", ".join(f"{gate['name']} {gate['verdict']}" for gate in run["gates"])
+        rows.append(
+            (
+                run["id"],
+                run["state"],
+                f"{run['epoch']}/{run['epochs']}",
+                number(run["val_cosine"]),
+                number(run["best_val_cosine"]),
+                gates or "-",
+                duration(run["eta_s"]),
+                run["parent"] or "-",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def number(value: float | None) -> str:
+    """Three digits, or a dash where there is no number."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def duration(seconds: float | None) -> str:
+    """`48s`, `12m`, `3h41`; a dash where it is not known."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole}s"
+    minutes = whole // 60
+    return f"{minutes}m" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02d}"
+
+
+def _run_record(view: RunView, now: float) -> dict[str, Any]:
+    latest, best = view.latest, view.state.best
+    return {
+        "id": view.id,
+        "name": view.spec.name,
+        "model": view.spec.config.model.kind,
+        "state": str(view.status),
+        "reason": view.reason,
+        "epoch": latest.epoch if latest else 0,
+        "epochs": view.spec.config.epochs,
+        "val_cosine": latest.val_cosine if latest else None,
+        "best_val_cosine": best.val_cosine if best else None,
+        "floors": view.state.floors,
+        "gates": [_gate_record(gate, view.gate_judgement(gate)) for gate in view.spec.gates],
+        "parent": view.spec.parent,
+        "eta_s": view.eta_s(view.spec.config.epochs, now),
+    }
+
+
+def _gate_record(gate: Gate, judged: Judgement) -> dict[str, Any]:
+    return {
+        "name": gate.name,
+        "epoch": gate.epoch,
+        "value": judged.value,
+        "bar": judged.bar,
+        "verdict": judged.verdict,
+    }

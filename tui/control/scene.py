@@ -1,0 +1,109 @@
+"""The scene: all that the panes show, put together once a tick from what is on disk. Panes read it, decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from engine.run.spec import ConfigError
+from tui.control.actions import Actions, RestartPlan
+from tui.control.journal import Decision
+from tui.control.playbook import Position
+from tui.control.views import RunView, Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One moment of the room."""
+
+    now: float
+    tick: int
+    """Grows when anything but the time has changed."""
+    views: tuple[RunView, ...] = ()
+    selected: RunView | None = None
+    pair: tuple[RunView | None, RunView | None] = (None, None)
+    """The two runs that stand side by side: a model and its baseline."""
+    pair_names: tuple[str, str] = ("mamba_s", "amn")
+    position: Position | None = None
+    plan: RestartPlan | None = None
+    """What the restart key would do; None if it does not apply."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why an action does not apply now; an action that is not listed does."""
+    undo: Decision | None = None
+    undo_left_s: float = 0.0
+    problem: str = ""
+    """What is wrong with runs.toml or a run folder, until it is mended."""
+    readonly: bool = False
+
+
+def build_scene(
+    actions: Actions, watcher: Watcher, selected_id: str, *, now: float, tick: int, problem: str = ""
+) -> Scene:
+    """Put a moment together. Pure but for the journal's few lines."""
+    views = tuple(watcher.views.values())
+    selected = watcher.views.get(selected_id) or default_selection(views, actions.file.room.compare[0])
+    reasons: dict[str, str] = {}
+
+    def attempt(action: str, check: Callable[[], object]) -> object:
+        try:
+            return check()
+        except ConfigError as error:
+            reasons[action] = str(error)
+            return None
+
+    model_name, baseline_name = actions.file.room.compare
+    attempt("start", lambda: actions.check_start(model_name, views))
+    attempt("start_baseline", lambda: actions.check_start(baseline_name, views))
+    undo = attempt("undo", actions.check_undo)
+    plan = position = None
+    if selected is None:
+        reasons |= dict.fromkeys(("restart", "evaluate", "evaluate_full", "stop", "kill"), "no run is selected")
+    else:
+        run = selected
+        position = actions.position(run, views)
+        plan = attempt("restart", lambda: actions.plan_restart(run, views))
+        attempt("evaluate", lambda: actions.check_evaluate(run, "smoke"))
+        attempt("evaluate_full", lambda: actions.check_evaluate(run, "full"))
+        attempt("stop", lambda: actions.check_stop(run))
+        attempt("kill", lambda: actions.check_kill(run))
+    unreadable = next((f"{run_id}: {reason}" for run_id, reason in watcher.unreadable.items()), "")
+    return Scene(
+        now=now,
+        tick=tick,
+        views=views,
+        selected=selected,
+        pair=choose_pair(views, selected, actions.file.room.compare),
+        pair_names=(model_name, baseline_name),
+        position=position,
+        plan=plan if isinstance(plan, RestartPlan) else None,
+        reasons=reasons,
+        undo=undo if isinstance(undo, Decision) else None,
+        undo_left_s=max(0.0, undo.t + actions.file.room.undo_s - now) if isinstance(undo, Decision) else 0.0,
+        problem=problem or unreadable,
+        readonly=actions.readonly,
+    )
+
+
+def default_selection(views: Sequence[RunView], name: str) -> RunView | None:
+    """The newest living run of the model's table, else the newest of it, else the newest of all."""
+    named = [view for view in views if view.spec.name == name]
+    living = [view for view in named if view.status.is_alive]
+    for candidates in (living, named, views):
+        if candidates:
+            return candidates[-1]
+    return None
+
+
+def choose_pair(
+    views: Sequence[RunView], selected: RunView | None, names: Sequence[str]
+) -> tuple[RunView | None, RunView | None]:
+    """The selected run and the newest of the other table."""
+    model_name, baseline_name = names
+    model = selected if selected and selected.spec.name != baseline_name else newest_of(views, model_name)
+    is_baseline = selected is not None and selected.spec.name == baseline_name
+    return model, selected if is_baseline else newest_of(views, baseline_name)
+
+
+def newest_of(views: Sequence[RunView], name: str) -> RunView | None:
+    """The newest run of a table."""
+    return next((view for view in reversed(views) if view.spec.name == name), None)

@@ -1,0 +1,68 @@
+"""A rectangle of terminal cells to compose a picture in: a character and the name of a style for each."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+
+Run = tuple[str, str]
+"""Text and the name of its style."""
+
+
+class Grid:
+    """Cells that later writing covers earlier writing in."""
+
+    def __init__(self, width: int, height: int, style: str) -> None:
+        """A blank grid, all in one style."""
+        self.width = width
+        self.height = height
+        self.characters = [[" "] * width for _ in range(height)]
+        """By row and column. A character two cells wide leaves an empty string in the second."""
+        self.styles = [[style] * width for _ in range(height)]
+        """Names of styles, by row and column."""
+
+    def put(self, row: int, column: int, text: str, style: str) -> None:
+        """Write text from a cell on; what lies outside of the grid is cut off."""
+        if not 0 <= row < self.height:
+            return
+        for character in text:
+            width = 1 if character.isascii() else cell_len(character)
+            if column < 0 or column + width > self.width:
+                column += width
+                continue
+            if width == 0:
+                if column > 0:
+                    self.characters[row][column - 1] += character
+                continue
+            self._place(row, column, character, style)
+            if width == 2:
+                self._place(row, column + 1, "", style)
+            column += width
+
+    def is_free(self, row: int, column: int, width: int, taken: frozenset[str]) -> bool:
+        """Whether none of the cells has one of the taken styles. Cells outside of the grid are not free."""
+        if not (0 <= row < self.height and 0 <= column and column + width <= self.width):
+            return False
+        return taken.isdisjoint(self.styles[row][column : column + width])
+
+    def rows(self) -> list[list[Run]]:
+        """Every row as runs of one style; each row's text fills the width exactly."""
+        return [self._runs(characters, styles) for characters, styles in zip(self.characters, self.styles, strict=True)]
+
+    def _place(self, row: int, column: int, character: str, style: str) -> None:
+        characters = self.characters[row]
+        if characters[column] == "" and character and column > 0:
+            characters[column - 1] = " "  # the first half of a wide character loses its second
+        elif character and column + 1 < self.width and characters[column + 1] == "":
+            characters[column + 1] = " "
+        characters[column] = character
+        self.styles[row][column] = style
+
+    @staticmethod
+    def _runs(characters: list[str], styles: list[str]) -> list[Run]:
+        runs: list[Run] = []
+        begin = 0
+        for column in range(1, len(styles) + 1):
+            if column == len(styles) or styles[column] != styles[begin]:
+                runs.append(("".join(characters[begin:column]), styles[begin]))
+                begin = column
+        return runs

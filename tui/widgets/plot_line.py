@@ -1,0 +1,119 @@
+"""From a trace to the dots it covers.
+
+More points than columns of dots: each column spans from its smallest to its largest value, so no spike is ever lost.
+Fewer: straight segments between them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+
+from tui.widgets.braille import Span
+from tui.widgets.plot_data import Trace
+from tui.widgets.plot_scale import Scale
+
+_FAR = 1e6
+"""Dots. Positions beyond are cut to this: far outside of any screen, and small enough to compute with."""
+
+
+def visible(trace: Trace, x: Scale) -> tuple[int, int]:
+    """The points within the scale, as a half-open range of indices."""
+    return bisect_left(trace.xs, x.low), bisect_right(trace.xs, x.high)
+
+
+def line_spans(trace: Trace, x: Scale, y: Scale, columns: int, rows: int) -> list[Span]:
+    """The dots of a trace.
+
+    Args:
+        trace: What to draw.
+        x: Its horizontal axis, from the first column's centre to the last one's.
+        y: Its vertical axis, from the last row's centre to the first one's.
+        columns: Columns of dots.
+        rows: Rows of dots.
+
+    Returns:
+        Spans within the raster; several for a column where several segments cross it.
+    """
+    first, last = visible(trace, x)
+    # one neighbour on each side, so that a line runs on to the edge of a zoomed view
+    first, last = max(first - 1, 0), min(last + 1, len(trace.xs))
+    if last - first > columns:
+        found = _bucketed(trace, x, y, columns, rows, first, last)
+    else:
+        found = _segments(trace, x, y, columns, rows, first, last)
+    return [
+        Span(column, max(top, 0), min(bottom, rows - 1)) for column, top, bottom in found if top < rows and bottom >= 0
+    ]
+
+
+def position(values: Sequence[float], scale: Scale, dots: int) -> list[float]:
+    """Where finite values lie on an axis of that many dots: 0 at its low end, dots - 1 at its high end."""
+    half = 0.5 if scale.high - scale.low == float("inf") else 1.0
+    low = scale.low * half
+    factor = (dots - 1) / (scale.high * half - low)
+    if half == 1.0:
+        return [max(min((value - low) * factor, _FAR), -_FAR) for value in values]
+    return [max(min((value * half - low) * factor, _FAR), -_FAR) for value in values]
+
+
+def _bucketed(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: int, last: int) -> Iterable[Span]:
+    """Smallest and largest of each column, joined to the column before unless a gap lies between."""
+    xs, ys = trace.xs, trace.ys
+    starts = trace.starts
+    edges = [x.at((column + 0.5) / (columns - 1)) for column in range(columns - 1)] if columns > 1 else []
+    found: list[int] = []  # the columns that hold points
+    extremes: list[float] = []  # four for each of them: smallest, largest, first, last
+    joined: list[bool] = []
+    begin = first
+    for column in range(columns):
+        end = bisect_left(xs, edges[column], begin, last) if column < len(edges) else last
+        if end == begin:
+            continue
+        inside = ys[begin:end]
+        found.append(column)
+        extremes += (min(inside), max(inside), inside[0], inside[-1])
+        joined.append(begin > first and not (starts and bisect_right(starts, begin) > bisect_left(starts, begin)))
+        begin = end
+    floor = rows - 1
+    at = [floor - round(p) for p in position(extremes, y, rows)]
+    for index, column in enumerate(found):
+        bottom, top, opening, _ = at[index * 4 : index * 4 + 4]
+        if joined[index]:
+            before, from_row = found[index - 1], at[index * 4 - 1]
+            if column - before > 1:
+                yield from _segment(before, from_row, column, opening, columns)
+            # meet halfway, so that neither column's extremes are widened
+            elif from_row < top:
+                top = from_row + 1
+            elif from_row > bottom:
+                bottom = from_row - 1
+        yield Span(column, top, bottom)
+
+
+def _segments(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: int, last: int) -> Iterable[Span]:
+    """Straight lines from point to point."""
+    at_x = position(trace.xs[first:last], x, columns)
+    floor = rows - 1
+    at_y = [floor - p for p in position(trace.ys[first:last], y, rows)]
+    starts = {index - first for index in trace.starts}
+    for index, (column, row) in enumerate(zip(at_x, at_y, strict=True)):
+        if index == 0 or index in starts:
+            if 0 <= round(column) < columns:
+                yield Span(round(column), round(row), round(row))
+        else:
+            yield from _segment(at_x[index - 1], at_y[index - 1], column, row, columns)
+
+
+def _segment(x0: float, y0: float, x1: float, y1: float, columns: int) -> Iterable[Span]:
+    """One straight line between two positions, x0 <= x1, clipped to the columns."""
+    from_column, to_column = round(x0), round(x1)
+    if from_column == to_column:
+        if 0 <= from_column < columns:
+            yield Span(from_column, round(min(y0, y1)), round(max(y0, y1)))
+        return
+    slope = (y1 - y0) / (x1 - x0)
+    for column in range(max(from_column, 0), min(to_column, columns - 1) + 1):
+        left = y0 + (max(column - 0.5, x0) - x0) * slope
+        right = y0 + (min(column + 0.5, x1) - x0) * slope
+        yield Span(column, round(min(left, right)), round(max(left, right)))
