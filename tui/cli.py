@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from engine.run.directory import find_run
+from engine.run.directory import find_run, is_locked
 from engine.run.runs_file import RunsFile, find_runs_file, load_runs
 from engine.run.spec import ConfigError
 from tui.control.actions import Actions
@@ -32,6 +32,8 @@ class Place:
 
     file: RunsFile
     runs_dir: Path
+    readonly: bool = False
+    """No action can be taken, by option or by `[room] readonly`."""
 
     def watcher(self) -> Watcher:
         """A watcher that has read everything there is."""
@@ -53,7 +55,7 @@ class Place:
 
     def actions(self) -> Actions:
         """The actions, as the command line takes them."""
-        return Actions(self.file, self.runs_dir, "cli", readonly=self.file.room.readonly)
+        return Actions(self.file, self.runs_dir, "cli", readonly=self.readonly)
 
 
 class _Group(click.Group):
@@ -76,9 +78,7 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--config` and `--runs-dir`; both may also stand before its name."""
     for option in (
         click.option("--runs-dir", metavar="DIR", help="Folder of the runs; default: [room] runs_dir."),
-        click.option(
-            "--config", metavar="FILE", help="runs.toml; default: the one here, else the packaged one."
-        ),
+        click.option("--config", metavar="FILE", help="runs.toml; default: the one here, else the packaged one."),
     ):
         command = option(command)
     return command
@@ -94,7 +94,9 @@ def open_place(config: str | None, runs_dir: str | None) -> Place:
     outer = context.parent.params if context.parent else {}
     file = load_runs(find_runs_file(config or outer.get("config")))
     chosen = runs_dir or outer.get("runs_dir")
-    return Place(file, Path(chosen).absolute() if chosen else file.runs_dir)
+    runs = Path(chosen).absolute() if chosen else file.runs_dir
+    given = context.find_root().params.get("readonly", False)
+    return Place(file, runs, readonly=given or file.room.readonly)
 
 
 @click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,7 +119,7 @@ def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly:
         from tui.app import open_room
 
         place = open_place(config, runs_dir)
-        sys.exit(open_room(place.file, place.runs_dir, readonly=readonly or place.file.room.readonly, plain=plain))
+        sys.exit(open_room(place.file, place.runs_dir, readonly=place.readonly, plain=plain))
 
 
 @main.command()
@@ -195,10 +197,13 @@ def evaluate(config: str | None, runs_dir: str | None, run_id: str, name: str, d
     if detach:
         click.echo(job.path.name.removesuffix(".job"))
         return
-    while (ended := job.read_life()).lock_held or ended.exit is None:
+    while is_locked(job.lock_file):
         time.sleep(0.05)
     click.echo(clean_lines(job.log_file), nl=False)
-    sys.exit(min(ended.exit.code, 2))
+    ended = job.read_life().exit  # written before the lock was let go
+    if ended is None:
+        fail(f"{job.path.name}: its wrapper was killed, exit unknown")
+    sys.exit(min(ended.code, 2))
 
 
 @main.command()

@@ -216,19 +216,32 @@ def map_vectors(path: Path) -> npt.NDArray[Any]:
     """Memory-map a .npy file of two dimensions. Its header is held against the file's size before anything is read.
 
     Raises:
-        ConfigError: it is missing, truncated, pickled, of another dtype than int8, float16 or float32, or not 2-d.
+        ConfigError: it is missing, truncated, pickled, not 2-d, or not int8, float16, float32 or float64.
     """
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError, MemoryError) as error:
         raise ConfigError(
             f"{path}: cannot be mapped as a plain .npy array ({error}). It may be truncated or hold pickled objects; "
-            "save it with numpy.save(path, array) from an int8, float16 or float32 array."
+            "save it with numpy.save(path, array) from an array of numbers."
         ) from None
-    if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.str not in ("|i1", "<f2", "<f4"):
-        shown = f"{stored.shape} {stored.dtype}" if isinstance(stored, np.ndarray) else "an archive"
-        raise ConfigError(f"{path}: holds {shown}; vectors are (chunks, dim) in int8, float16 or float32.")
+    if not isinstance(stored, np.ndarray):
+        raise ConfigError(f"{path}: is an archive, not a .npy array. Name it .npz, or save one array with numpy.save.")
+    check_vectors(stored, str(path))
     return stored
+
+
+def check_vectors(stored: npt.NDArray[Any], where: str) -> None:
+    """Refuse what cannot be chunk vectors by its shape or dtype.
+
+    Raises:
+        ConfigError: naming `where`.
+    """
+    if stored.ndim != 2 or stored.dtype.str not in ("|i1", "<f2", "<f4", "<f8"):
+        raise ConfigError(
+            f"{where}: holds {stored.shape} {stored.dtype.str}; vectors are (chunks, dim) in int8, float16, float32 or "
+            "float64, little-endian."
+        )
 
 
 def read_articles(path: Path) -> Iterator[Article]:

@@ -20,9 +20,9 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.nn import functional
 
 from engine.run.spec import ModelConfig
 
@@ -61,8 +61,8 @@ class MambaStack(nn.Module):
             hidden_BLW = block(hidden_BLW, last_only=index == last)
         prediction_BD: Tensor = self.output_proj(self.norm(hidden_BLW[:, -1]))
         if self.residual == "context_mean":
-            prediction_BD = prediction_BD + F.normalize(context_BLD.mean(dim=1), dim=-1)
-        return F.normalize(prediction_BD, dim=-1)
+            prediction_BD = prediction_BD + functional.normalize(context_BLD.mean(dim=1), dim=-1)
+        return functional.normalize(prediction_BD, dim=-1)
 
 
 class MambaBlock(nn.Module):
@@ -99,32 +99,45 @@ class MambaBlock(nn.Module):
         batch, length, _ = hidden_BLW.shape
         normed_BLW = self.norm(hidden_BLW)
         kept = slice(length - 1, length) if last_only else slice(None)
-        weight_z, weight_rest = self.in_proj.weight.split([self.inner, self.mixed + self.heads])
-        gate_BLI = F.linear(normed_BLW[:, kept], weight_z)
-        mixed_BLM, dt_BLH = F.linear(normed_BLW, weight_rest).split([self.mixed, self.heads], dim=-1)
-        mixed_BLM = F.silu(CausalConv.apply(mixed_BLM, self.conv_weight, self.conv_bias))
-        x_BLI, B_BLN, C_BLN = mixed_BLM.split([self.inner, self.state, self.state], dim=-1)
+        weight_z, weight_rest = torch.split_with_sizes(self.in_proj.weight, [self.inner, self.mixed + self.heads])
+        gate_BLI = functional.linear(normed_BLW[:, kept], weight_z)
+        projected = functional.linear(normed_BLW, weight_rest)
+        mixed_BLM, dt_BLH = torch.split_with_sizes(projected, [self.mixed, self.heads], dim=-1)
+        mixed_BLM = functional.silu(causal_conv(mixed_BLM, self.conv_weight, self.conv_bias))
+        x_BLI, B_BLN, C_BLN = torch.split_with_sizes(mixed_BLM, [self.inner, self.state, self.state], dim=-1)
         x_BLHP = x_BLI.view(batch, length, self.heads, self.head_width)
-        dt_BLH = F.softplus(dt_BLH + self.dt_bias)
+        dt_BLH = functional.softplus(dt_BLH + self.dt_bias)
         log_decay_BLH = -dt_BLH * torch.exp(self.A_log)
         y_BLHP = ssd(x_BLHP, dt_BLH, log_decay_BLH, B_BLN, C_BLN, last_only=last_only)
         y_BLHP = y_BLHP + x_BLHP[:, kept] * self.D[:, None]
-        gated_BLI = self.gated_norm(y_BLHP.flatten(2) * F.silu(gate_BLI))
+        gated_BLI = self.gated_norm(y_BLHP.flatten(2) * functional.silu(gate_BLI))
         output_BLW: Tensor = hidden_BLW[:, kept] + self.out_proj(gated_BLI)
         return output_BLW
 
 
-class CausalConv(torch.autograd.Function):
+def causal_conv(x_BLM: Tensor, weight_KM: Tensor, bias_M: Tensor) -> Tensor:
     """Depthwise convolution over the present and the K - 1 positions before it; positions before the window are 0.
 
-    A sum of K shifted products, for windows of a few positions several times faster on a CPU than `conv1d`. Its
-    gradient is written out because autograd's own, through slices, fills a whole tensor of zeros for each shift:
-    that alone was two thirds of a training step.
+    Args:
+        x_BLM: inputs.
+        weight_KM: taps, oldest first.
+        bias_M: added to every position.
+
+    Returns:
+        (B, L, M).
+    """
+    convolved: Tensor = _CausalConv.apply(x_BLM, weight_KM, bias_M)  # type: ignore[no-untyped-call]
+    return convolved
+
+
+class _CausalConv(torch.autograd.Function):
+    """A sum of K shifted products, for windows of a few positions several times faster on a CPU than `conv1d`.
+
+    Its gradient is written out because autograd's own, through slices, fills a whole tensor of zeros for each shift.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, x_BLM: Tensor, weight_KM: Tensor, bias_M: Tensor) -> Tensor:
-        """(B, L, M) from inputs (B, L, M), taps (K, M), oldest first, and bias (M,)."""
         ctx.save_for_backward(x_BLM, weight_KM)
         out_BLM = torch.addcmul(bias_M, x_BLM, weight_KM[-1])
         for back in _shifts(x_BLM, weight_KM):
@@ -133,7 +146,6 @@ class CausalConv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # Any: saved_tensors is not declared
-        """Gradients of inputs, taps and bias."""
         x_BLM, weight_KM = ctx.saved_tensors
         (grad_BLM,) = grads
         grad_x_BLM = grad_BLM * weight_KM[-1]

@@ -11,13 +11,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from engine.run.evals import EvalReport, read_report
 from engine.run.events import EpochRecord
 from engine.run.process import Identity, boot_id, is_alive
 from engine.run.spec import ConfigError, RunSpec
@@ -142,13 +143,12 @@ class RunDirectory:
             stop_requested=self.stop_file.exists(),
         )
 
-    def read_evals(self) -> dict[str, dict[str, Any]]:
+    def read_evals(self) -> dict[str, EvalReport]:
         """Evaluation reports by name; damaged ones are left out."""
-        reports: dict[str, dict[str, Any]] = {}
+        reports = {}
         for file in sorted(self.evals.glob("*.json")):
-            report = _read_struct(file, dict[str, Any])
-            if report is not None:
-                reports[file.stem] = report
+            with suppress(ConfigError):
+                reports[file.stem] = read_report(file)
         return reports
 
     def read_history(self) -> list[EpochRecord]:

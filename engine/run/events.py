@@ -7,6 +7,7 @@ record on disk; a record cut short by a crash is closed with a newline by the ne
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -226,7 +227,7 @@ def decode_event(line: bytes) -> Event | None:
         return None
     try:
         event: Event = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return event
 
@@ -238,23 +239,24 @@ class EventWriter:
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._seq = max((event.seq for event in read_events(path)), default=0)
         size = os.fstat(self._fd).st_size
-        if size and os.pread(self._fd, 1, size - 1) != b"\n":
-            os.write(self._fd, b"\n")
+        self._is_torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
+        """The file ends within a line; the next record begins with a newline, so that only the torn one is lost."""
 
     def write(self, event: Event) -> Event:
         """Number, stamp and append `event`; returns it as written.
 
         Raises:
-            OSError: the disk is full or gone; a short write is closed with a newline by the next record.
+            OSError: the disk is full or gone; what a short write left is closed with a newline by the next record.
         """
         self._seq += 1
         stamped = msgspec.structs.replace(event, seq=self._seq, t=time.time())
         line = encode_event(stamped)
-        written = os.write(self._fd, line)
-        if written != len(line):
-            os.write(self._fd, b"\n")  # raises ENOSPC where that is the cause
-            os.write(self._fd, line)
-        return stamped
+        for _ in range(2):  # a full disk cuts the first write short and refuses the second
+            data = b"\n" + line if self._is_torn else line
+            self._is_torn = os.write(self._fd, data) != len(data)
+            if not self._is_torn:
+                return stamped
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Close the file."""
@@ -279,6 +281,7 @@ class EventReader:
         try:
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
+            self.behind = False
             return [], False
         try:
             info = os.fstat(fd)
@@ -288,6 +291,7 @@ class EventReader:
             self._inode = info.st_ino
             data = os.pread(fd, max_bytes, self._offset)
         except OSError:
+            self.behind = False
             return [], False
         finally:
             os.close(fd)
@@ -310,7 +314,11 @@ class EventReader:
 def read_events(path: Path) -> list[Event]:
     """Every event of a file, in order."""
     reader = EventReader(path)
-    events, _ = reader.read()
-    while reader.behind:
-        events += reader.read()[0]
-    return events
+    events: list[Event] = []
+    while True:
+        news, restarted = reader.read()
+        if restarted:
+            events.clear()
+        events += news
+        if not reader.behind:
+            return events

@@ -37,7 +37,7 @@ def judge_gate(gate: Gate, record: EpochRecord, floors: Mapping[str, float]) -> 
     judged = hold(getattr(record, gate.metric, None), gate.at_least, at_least=True)
     if gate.above_floor is None or judged.verdict == "undecidable":
         return judged
-    if not floors:
+    if not floors or not all(map(math.isfinite, floors.values())):
         return Judgement("undecidable", judged.value, gate.at_least, "the floors were not measured")
     best = max(floors, key=lambda name: floors[name])
     bar = max(gate.at_least, floors[best] + gate.above_floor)

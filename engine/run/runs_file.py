@@ -36,7 +36,7 @@ CORPORA = Path(__file__).resolve().parent.parent / "data"
 class RoomConfig(_Section, frozen=True, kw_only=True):
     """The `[room]` table: how the control room looks and behaves."""
 
-    runs_dir: str = "runs"
+    runs_dir: Annotated[str, Meta(pattern=r"^[^\x00]+\Z")] = "runs"
     """Folder of the runs; relative to the file it is written in."""
     compare: Annotated[list[str], Meta(min_length=2, max_length=2)] = field(default_factory=lambda: ["mamba_s", "amn"])
     """The `[run.NAME]` tables that `T` and `B` start and that stand side by side."""
@@ -123,8 +123,9 @@ def load_runs(path: Path) -> RunsFile:
                 convert_section(table, kind, where=f"{path}, [[{key}]] {number}")
                 for number, table in enumerate(tables[key], start=1)
             ]
-    for name in sections["run"]:
-        convert_section(name, RunName, where=f"{path}, [run.{name}]")
+    for key in named:
+        for name in sections[key]:  # both become parts of file names
+            convert_section(name, RunName, where=f"{path}, [{key}.{name}]")
     loaded = RunsFile(**sections)
     _check_references(loaded)
     return loaded
@@ -211,5 +212,6 @@ def _check_references(file: RunsFile) -> None:
                 raise ConfigError(f"[data] train_npz: {npz} does not exist.")
         else:
             corpus_folder(file.data, base)
-    except ConfigError as error:
-        raise ConfigError(f"{file.path}, {error}") from None
+    except (ConfigError, OSError, RuntimeError) as error:  # a name too long for a file; "~nobody"
+        problem = error if isinstance(error, ConfigError) else f"[data]: {error}"
+        raise ConfigError(f"{file.path}, {problem}") from None

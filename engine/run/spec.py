@@ -7,6 +7,7 @@ new one with `patched`, whose `parent` names the run it came from.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -14,13 +15,17 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import msgspec
 from msgspec import Meta, Struct, field
 
+from engine.run.events import EpochRecord
+
 SPEC_SCHEMA = 1
 
 Positive = Annotated[float, Meta(gt=0.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Count = Annotated[int, Meta(ge=0)]
-PositiveInt = Annotated[int, Meta(ge=1)]
-RunName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,47}$")]
+MAX_INT = 2**53
+"""JSON holds whole numbers up to here without loss; no setting needs a larger one."""
+Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
+PositiveInt = Annotated[int, Meta(ge=1, le=MAX_INT)]
+RunName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]{0,47}\Z")]
 PatchValue = float | int | str | bool
 Patch = dict[str, PatchValue]
 
@@ -188,6 +193,11 @@ class Gate(_Section, frozen=True, kw_only=True):
     above_floor: float | None = None
     """If set, the metric must also stand this far above the best floor."""
 
+    def __post_init__(self) -> None:
+        if self.metric not in EpochRecord.__struct_fields__:
+            known = suggestion(self.metric, EpochRecord.__struct_fields__)
+            raise ValueError(f'an epoch has no metric "{self.metric}".{known}')
+
     @property
     def name(self) -> str:
         """`val_cosine@2`."""
@@ -241,6 +251,8 @@ class Fix(_Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if bool(self.tries) == bool(self.verify):
             raise ValueError(f"fix {self.title!r} needs either tries or verify")
+        if not all(self.tries):
+            raise ValueError(f"fix {self.title!r} has a try that changes nothing")
 
 
 class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -335,6 +347,7 @@ def convert_section(table: Any, kind: type[T], *, where: str) -> T:
         ConfigError: an unknown key, a wrong type or a value out of range.
     """
     _refuse_unknown_keys(table, kind, where)
+    _refuse_non_finite(table, where)
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
@@ -362,6 +375,15 @@ def _refuse_unknown_keys(table: Any, kind: Any, where: str) -> None:
         if key not in hints:
             raise ConfigError(f'{where}: unknown key "{key}".{suggestion(key, hints)}')
         _refuse_unknown_keys(value, hints[key], _inner(where, key))
+
+
+def _refuse_non_finite(table: Any, where: str) -> None:
+    """TOML can say `inf` and `nan`; no setting means either, and JSON could not keep them in `spec.json`."""
+    for key, value in table.items() if isinstance(table, Mapping) else ():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f'{where}: "{key}" is {value}; it must be a finite number.')
+        for inner in value if isinstance(value, list) else [value]:
+            _refuse_non_finite(inner, _inner(where, key))
 
 
 def _inner(where: str, key: str) -> str:

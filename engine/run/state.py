@@ -64,6 +64,8 @@ class RunState(Struct, kw_only=True):
     """Everything the events say. Grows by `apply`; never read from anywhere else."""
 
     started: RunStarted | None = None
+    starts: int = 0
+    """How often an engine got as far as its first step, resumes included."""
     floors: dict[str, float] = field(default_factory=dict)
     epochs: list[EpochRecord] = field(default_factory=list)
     """One per epoch, in order; a repeated epoch (after a resume) replaces the earlier one."""
@@ -87,6 +89,7 @@ class RunState(Struct, kw_only=True):
         match event:
             case RunStarted():
                 self.started, self.ending = event, None
+                self.starts += 1
                 self.points = [point for point in self.points if point.step <= event.resumed_step]
             case FloorsMeasured():
                 self.floors = event.floors
@@ -171,6 +174,8 @@ def derive_status(state: RunState, life: Life, now: float, stall_s: float) -> tu
         return Status.FINISHED, "finished; its wrapper was killed"
     if isinstance(state.ending, RunStopped):
         return Status.STOPPED, "stopped; its wrapper was killed"
+    if isinstance(state.ending, RunFailed):
+        return Status.FAILED, f"{state.ending.message}; its wrapper was killed"
     if life.processes is None:
         return Status.QUEUED, "not started"
     return Status.LOST, "lost, exit unknown"
@@ -179,8 +184,11 @@ def derive_status(state: RunState, life: Life, now: float, stall_s: float) -> tu
 def _alive_status(state: RunState, life: Life, now: float, stall_s: float) -> tuple[Status, str]:
     unsupervised = life.processes is not None and not life.supervised
     note = "running, unsupervised" if unsupervised else ""
-    if state.started is None or state.ending is not None:
-        return Status.STARTING if state.started is None else Status.STOPPING, note
+    is_resuming = life.processes is not None and life.processes.attempt > state.starts
+    if state.started is None or (state.ending is not None and is_resuming):
+        return Status.STARTING, note
+    if state.ending is not None:
+        return Status.STOPPING, note
     if life.stop_requested:
         return Status.STOPPING, note
     if now - state.last_t > stall_s:

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import resource
 import signal
 import socket
 import sys
@@ -24,6 +23,10 @@ from engine.run.process import boot_id, identify
 
 GRACE_S = 10.0
 """From TERM to KILL. An engine needs a step and a checkpoint, below 3 s for the models measured here."""
+GRACE_VARIABLE = "LVM_GRACE_S"
+"""Environment variable that sets another grace period, for models whose checkpoint takes longer."""
+LAST_LINE = 300
+"""Characters of output kept in exit.json: at most 3,600 bytes of JSON, within what is reserved."""
 RESERVED_BYTES = 4096
 """exit.json is reserved at the start, so that it can be written on a disk that has filled up since."""
 LOCK_FD_VARIABLE = "LVM_LOCK_FD"
@@ -55,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     code = 2
     try:
         code = _supervise(run_dir, lock_fd, tell)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         with contextlib.suppress(OSError):  # told already: the engine ran, and writing its end failed
             os.write(tell, f"{run_dir.name} could not be started: {error}".encode())
     finally:
@@ -65,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     spec = json.loads((run_dir / "spec.json").read_text())
     _write_in_place(run_dir / "exit.json", b"")
+    (run_dir / "stop").unlink(missing_ok=True)  # it was meant for the attempt before this one
     log_fd = os.open(run_dir / "output.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.chdir(run_dir)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -73,6 +77,8 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     attempt = 1 + _previous_attempt(run_dir)
     argv = spec["argv"] + (spec["resume_argv"] if attempt > 1 else [])
+    grace_s = float(os.environ.get(GRACE_VARIABLE, GRACE_S))
+    kills_before = _out_of_memory_kills()
     os.set_inheritable(lock_fd, True)
     failed_told, failed_tell = os.pipe()  # close-on-exec: end of file means that the engine's program runs
     engine = os.fork()
@@ -80,13 +86,18 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
         _become_engine(argv, {**spec["env"], LOCK_FD_VARIABLE: str(lock_fd)}, failed_tell)
     os.close(failed_tell)
     os.set_inheritable(lock_fd, False)
-    _write_processes(run_dir, started, attempt, engine)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _pass_on_terminate(engine, grace_s)
+    try:
+        _write_processes(run_dir, started, attempt, engine)
+    except OSError:
+        os.kill(engine, signal.SIGKILL)  # nobody could find it without run.json
+        raise
     with os.fdopen(failed_told, "rb") as pipe:
         problem = pipe.read().decode()
     os.write(tell, problem.encode())
     os.close(tell)
-    status, usage = _wait(engine)
+    _, status, usage = os.wait4(engine, 0)  # goes on waiting after a handler ran
+    signal.setitimer(signal.ITIMER_REAL, 0)
     _signal_group(engine, signal.SIGKILL)  # what the engine left behind in its group
     code = os.waitstatus_to_exitcode(status)
     scale = 1 if sys.platform == "darwin" else 1024
@@ -94,10 +105,10 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     last = problem or (_last_line(run_dir / "output.log") if code else "")
     ended = {
         "code": shell_code,
-        "kind": "never_started" if problem else _kind(code, last),
+        "kind": "never_started" if problem else _kind(code, last, _out_of_memory_kills() - kills_before),
         "wall_s": round(time.monotonic() - began, 3),
         "maxrss_bytes": usage.ru_maxrss * scale,
-        "last_line": last,
+        "last_line": last[:LAST_LINE],
     }
     _write_in_place(run_dir / "exit.json", json.dumps(ended).encode())
     return shell_code
@@ -114,21 +125,19 @@ def _become_engine(argv: list[str], env: dict[str, str], failed_tell: int) -> No
         os._exit(126 if isinstance(error, PermissionError) else 127)
 
 
-def _wait(engine: int) -> tuple[int, resource.struct_rusage]:
-    """Wait for the engine. TERM to this process is passed on to its group, and KILL follows after the grace."""
+def _pass_on_terminate(engine: int, grace_s: float) -> None:
+    """From now on TERM to this process is passed on to the engine's group, and KILL follows after the grace."""
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         _signal_group(engine, signal.SIGTERM)
-        signal.setitimer(signal.ITIMER_REAL, GRACE_S)
+        signal.setitimer(signal.ITIMER_REAL, grace_s)
 
     def kill(_number: int, _frame: FrameType | None) -> None:
         _signal_group(engine, signal.SIGKILL)
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, kill)
     signal.signal(signal.SIGTERM, terminate)
-    _, status, usage = os.wait4(engine, 0)  # goes on waiting after a handler ran
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return status, usage
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
@@ -178,11 +187,11 @@ def _last_line(log: Path) -> str:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8192))
         lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:500] if lines else ""
+    return lines[-1].strip() if lines else ""
 
 
-def _kind(code: int, last_line: str) -> str:
-    if code == -signal.SIGKILL and _out_of_memory_kills():
+def _kind(code: int, last_line: str, out_of_memory_kills: int) -> str:
+    if code == -signal.SIGKILL and out_of_memory_kills:
         return "out_of_memory"
     if code < 0:
         return "signal"
@@ -191,14 +200,14 @@ def _kind(code: int, last_line: str) -> str:
     return "disk_full" if "No space left on device" in last_line else "exited"
 
 
-def _out_of_memory_kills() -> bool:
-    """Whether the kernel killed for memory in this control group since it exists."""
+def _out_of_memory_kills() -> int:
+    """How often the kernel killed for memory in this control group since it exists; 0 where that is not told."""
     try:
         group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
         events = Path(f"/sys/fs/cgroup{group}/memory.events").read_text()
     except OSError:
-        return False
-    return any(line.split() != ["oom_kill", "0"] for line in events.splitlines() if line.startswith("oom_kill "))
+        return 0
+    return sum(int(line.split()[1]) for line in events.splitlines() if line.startswith("oom_kill "))
 
 
 if __name__ == "__main__":

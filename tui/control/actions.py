@@ -7,14 +7,14 @@ what became of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.run.directory import RunDirectory, find_run, is_locked, launch_lock, list_runs
 from engine.run.events import RunStopped, read_events
 from engine.run.runs_file import RunsFile
-from engine.run.spec import ConfigError, EvalConfig, Patch, PatchValue, RunConfig, apply_patch
+from engine.run.spec import ConfigError, EvalConfig, Patch, PatchValue, RunConfig, RunSpec, apply_patch, suggestion
 from engine.run.state import Status, fold
 from tui.control import launcher
 from tui.control.answers import Situation
@@ -44,6 +44,8 @@ class RestartPlan:
     evidence: list[str] = field(default_factory=list)
     override: str = ""
     """A person's reason for turning a knob that the playbook locks."""
+    known: frozenset[str] = frozenset()
+    """The runs that were there when it was made; a child that has come since is somebody else's."""
 
     @property
     def change(self) -> list[tuple[str, PatchValue, PatchValue]]:
@@ -95,6 +97,7 @@ class Actions:
         self._refuse_readonly()
         position = self.position(run, views)
         gate = run.gate_judgement(run.gate)
+        override = override.strip()
         if not override:
             if gate.verdict == "passed":
                 raise RefusedError("the gate has passed: knobs are locked (an override needs a written reason)")
@@ -108,7 +111,8 @@ class Actions:
             raise RefusedError(self._why_no_rung(fix, rungs))
         base = best_of(family(run, views), run)
         config = apply_patch(base.spec.config, untried[0].patch)
-        return RestartPlan(run, base, untried[0], config, position.evidence, override)
+        known = frozenset(view.id for view in views)
+        return RestartPlan(run, base, untried[0], config, position.evidence, override, known)
 
     def check_stop(self, run: RunView) -> None:
         """Raises RefusedError unless the run can be asked to stop."""
@@ -135,6 +139,9 @@ class Actions:
     def check_evaluate(self, run: RunView, name: str) -> None:
         """Raises RefusedError unless there is a checkpoint to evaluate and no evaluation under way."""
         self._refuse_readonly()
+        names = {"smoke", "full", *run.spec.evals}
+        if name not in names:
+            raise RefusedError(f'{run.id} has no evaluation "{name}".{suggestion(name, names)}')
         if "best" not in run.state.checkpoints:
             raise RefusedError("no checkpoint yet: the first one comes with the first epoch")
         busy = [job for job, life in run.jobs.items() if life.lock_held]
@@ -276,18 +283,22 @@ class Actions:
             raise RefusedError("read-only: no action can be taken")
 
     def _refuse_alive(self, name: str) -> None:
-        for run in list_runs(self.runs_dir):
-            if run.read_spec().name == name and is_locked(run.lock_file):
+        for run, spec in self._specs():
+            if spec.name == name and is_locked(run.lock_file):
                 raise RefusedError(f"{run.id} is running already; stop it first")
 
     def _refuse_repeated(self, plan: RestartPlan) -> None:
-        """A child of this patch that exists already and was not undone: somebody was faster."""
+        """A child of this patch that runs, or that the plan did not know: somebody was faster."""
+        for run, spec in self._specs():
+            is_same = spec.parent == plan.base.id and spec.patch == plan.rung.patch
+            if is_same and (run.id not in plan.known or is_locked(run.lock_file)):
+                raise RefusedError(f"{run.id} already tries this fix")
+
+    def _specs(self) -> Iterator[tuple[RunDirectory, RunSpec]]:
+        """Every run whose spec can be read; one damaged folder must not stand in the way of the others."""
         for run in list_runs(self.runs_dir):
-            spec = run.read_spec()
-            if spec.parent == plan.base.id and spec.patch == plan.rung.patch:
-                undone = {entry.child for entry in self.journal.read() if entry.action == "undo"}
-                if run.id not in undone:
-                    raise RefusedError(f"{run.id} already tries this fix")
+            with suppress(ConfigError):
+                yield run, run.read_spec()
 
     def _why_no_rung(self, fix: int | None, rungs: Sequence[Rung]) -> str:
         if fix is None:

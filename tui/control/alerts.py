@@ -50,8 +50,7 @@ def alerts_since(before: Seen | None, view: RunView) -> list[Alert]:
         text = f"{found.what} was {found.value} at step {found.step}; the optimizer did not move"
         alerts.append(Alert(view.id, "NOT FINITE", text, "error"))
     for name in sorted(frozenset(view.evals) - before.reports):
-        report = view.evals[name]
-        missed = [str(gate.get("name")) for gate in report.get("gates", []) if gate.get("verdict") != "passed"]
+        missed = [gate.name for gate in view.evals[name].gates if gate.verdict != "passed"]
         outcome = f"missed: {', '.join(missed)}" if missed else "all gates passed"
         alerts.append(Alert(view.id, f"EVAL {name}", outcome, "warning" if missed else "information"))
     if view.status is not before.status and view.status in {

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from engine.run.evals import EvalReport
+from engine.run.events import CheckJudged
 from engine.run.spec import EvalConfig, Fix
 from engine.run.state import Status
 from tui.control.ladder import Rung, climb
@@ -46,9 +47,9 @@ class Situation:
         return judged[-1] if judged else runs[-1] if runs else None
 
     @property
-    def smoke(self) -> EvalConfig:
-        """The settings of the smoke evaluation."""
-        return self.run.spec.evals.get("smoke", EvalConfig())
+    def smoke_epoch(self) -> int:
+        """The epoch after which the smoke evaluation is asked for; `at_epoch = 0` means the last one."""
+        return self.run.spec.evals.get("smoke", EvalConfig()).at_epoch or self.run.spec.config.epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,9 @@ def gate_passed(at: Situation) -> Answer:
 
 
 def eval_epoch_done(at: Situation) -> Answer:
-    done, wanted = (at.run.latest.epoch if at.run.latest else 0), at.smoke.at_epoch
-    ended_early = at.run.status is Status.FINISHED and done < wanted
-    if ended_early:
-        return Answer("yes", f"finished after {done} epochs")
+    done, wanted = (at.run.latest.epoch if at.run.latest else 0), at.smoke_epoch
+    if done < wanted and not at.run.status.is_alive:  # nothing is left to wait for
+        return Answer("yes", f"{at.run.status.lower()} after {done} epochs")
     return Answer("yes" if done >= wanted else "no", f"{done} of {wanted} epochs done")
 
 
@@ -101,13 +101,13 @@ def smoke_done(at: Situation) -> Answer:
 
 
 def smoke_passed(at: Situation) -> Answer:
-    gates = (newest_eval(at.run, "smoke") or {}).get("gates", [])
-    values = [(str(gate["name"]), gate.get("value"), gate.get("bar"), gate.get("verdict")) for gate in gates]
-    if not values or any(verdict not in {"passed", "missed"} for *_, verdict in values):
+    report = newest_eval(at.run, "smoke")
+    gates = report.gates if report else []
+    if not gates or any(gate.value is None or gate.verdict not in {"passed", "missed"} for gate in gates):
         return Answer("undecidable", "a retrieval gate has no number")
-    missed = [(name, value, bar) for name, value, bar, verdict in values if verdict == "missed"]
+    missed = [(gate.name, gate.value or 0.0, gate.bar) for gate in gates if gate.verdict == "missed"]
     if not missed:
-        return Answer("yes", f"{len(values)} of {len(values)} gates passed")
+        return Answer("yes", f"{len(gates)} of {len(gates)} gates passed")
     words = "; ".join(f"{name} {value:.3f} for {bar:.3f}" for name, value, bar in missed)
     is_near = len(missed) == 1 and abs(missed[0][1] - missed[0][2]) < NARROW * missed[0][2]
     return Answer("near" if is_near else "no", words)
@@ -127,13 +127,14 @@ def full_done(at: Situation) -> Answer:
 
 def narrow_miss(at: Situation) -> Answer:
     judged = at.run.gate_judgement(at.run.gate)
-    values = [record.val_cosine for record in at.run.state.epochs if record.val_cosine is not None]
+    metrics = [(record.epoch, getattr(record, at.run.gate.metric)) for record in at.run.state.epochs]
+    values = [(epoch, value) for epoch, value in metrics if value is not None]
     if judged.value is None or not values:
         return Answer("no", "no number")
     short = (judged.bar - judged.value) / judged.bar if judged.bar else math.inf
-    is_rising = len(values) >= 2 and values[-1] > values[-2]
+    is_rising = len(values) >= 2 and values[-1][1] > values[-2][1]
     words = f"{short:.1%} short, {'rising' if is_rising else 'not rising'}"
-    since = next((r.epoch for r in at.run.state.epochs if (r.val_cosine or -1.0) >= judged.bar), None)
+    since = next((epoch for epoch, value in values if value >= judged.bar), None)
     if since is not None:
         words += f"; reached the bar at epoch {since}"
     return Answer("yes" if short < NARROW and is_rising else "no", words)
@@ -181,18 +182,18 @@ PREDICATES: dict[str, Callable[[Situation], Answer]] = {
 }
 
 
-def newest_eval(run: RunView, name: str) -> dict[str, Any] | None:
+def newest_eval(run: RunView, name: str) -> EvalReport | None:
     """The newest report whose evaluation has this name; reports are named `<name>-e<epoch>`."""
-    reports = [report for key, report in run.evals.items() if key.split("-e")[0] == name]
-    return max(reports, key=lambda report: str(report.get("created", "")), default=None)
+    reports = [report for key, report in run.evals.items() if key.rpartition("-e")[0] == name]
+    return max(reports, key=lambda report: report.created, default=None)
 
 
-def _checks(at: Situation) -> dict[str, Any]:
+def _checks(at: Situation) -> dict[str, CheckJudged]:
     """The checks that stood beside the gate, except those that a rung of the ladder asks for."""
     rungs = {fix.verify for fix in at.fixes}
     checks = at.run.state.checks.get(at.run.gate.epoch, {})
     return {name: judged for name, judged in checks.items() if name not in rungs}
 
 
-def _summary(report: dict[str, Any]) -> str:
-    return str(report.get("eval_line", "")).removeprefix("[EVAL] ") or "done"
+def _summary(report: EvalReport) -> str:
+    return report.eval_line.removeprefix("[EVAL] ")

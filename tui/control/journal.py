@@ -6,6 +6,7 @@ and its outcome are two records with the same `id`.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import uuid
@@ -62,7 +63,9 @@ class Journal:
         try:
             size = os.fstat(fd).st_size
             torn = bool(size) and os.pread(fd, 1, size - 1) != b"\n"
-            os.write(fd, (b"\n" if torn else b"") + msgspec.json.encode(decision) + b"\n")
+            line = (b"\n" if torn else b"") + msgspec.json.encode(decision) + b"\n"
+            if os.write(fd, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -87,16 +90,18 @@ class Journal:
         for line in lines:
             try:
                 decisions.append(msgspec.json.decode(line, type=Decision))
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
         return decisions
 
     def undoable(self, within_s: float) -> Decision | None:
         """The newest restart that went through, was not undone and is not older than `within_s`."""
         now = time.time()
-        undone = set()
-        for decision in reversed(self.read()):
-            if decision.action == "undo" and decision.phase != "failed":
+        undone, failed = set(), set()
+        for decision in reversed(self.read()):  # an outcome comes before its intent
+            if decision.phase == "failed":
+                failed.add(decision.id)
+            if decision.action == "undo" and decision.id not in failed:
                 undone.add(decision.child)
             if decision.action == "restart" and decision.phase == "done":
                 fresh = 0 <= now - decision.t <= within_s

@@ -108,8 +108,12 @@ def _verified(number: int, fix: Fix, run: RunView) -> Rung:
 
 
 def _undone(view: RunView) -> bool:
-    """A child that was stopped before its gate says nothing of its fix: it may be tried again."""
-    return view.status in {Status.STOPPED, Status.FAILED, Status.LOST} and gate_value(view) is None
+    """A child that ended before its gate, or never began, says nothing of its fix: it may be tried again.
+
+    One that diverged does: it would diverge again.
+    """
+    has_ended = view.status in {Status.QUEUED, Status.STOPPED, Status.FAILED, Status.LOST}
+    return has_ended and gate_value(view) is None and view.state.non_finite is None
 
 
 def _effect(child: RunView, parent: RunView | None) -> float | None:

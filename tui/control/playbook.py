@@ -5,15 +5,16 @@ Walking is pure: the same record always gives the same path, one branch at each 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Annotated
 
 import tomli
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
+from msgspec import field as struct_field
 
-from engine.run.spec import ConfigError, convert_section, suggestion
+from engine.run.spec import ConfigError, Gate, convert_section, suggestion
 from tui.control.answers import PREDICATES, Situation
 from tui.control.ladder import Rung
 
@@ -26,11 +27,11 @@ class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     question: str = ""
     asks: str = ""
     """Name of the predicate that answers."""
-    answers: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, str] = struct_field(default_factory=dict)
     """Branch to the next node's name."""
     title: str = ""
     say: str = ""
-    actions: list[str] = field(default_factory=list)
+    actions: list[str] = struct_field(default_factory=list)
     """What a key does here, the recommended one first."""
 
 
@@ -61,11 +62,8 @@ class Position:
     say: str
     actions: tuple[str, ...]
     rungs: tuple[Rung, ...] = ()
-
-    @property
-    def next_rung(self) -> Rung | None:
-        """The fix that comes next on the ladder, whether or not this leaf recommends it."""
-        return next((rung for rung in self.rungs if rung.standing == "next"), None)
+    words: dict[str, str] = field(default_factory=dict)
+    """What stands for the words in braces."""
 
     @property
     def evidence(self) -> list[str]:
@@ -114,11 +112,13 @@ def locate(situation: Situation, playbook: Playbook | None = None) -> Position:
     words = _words(situation)
     while (node := playbook.node[name]).asks:
         answer = PREDICATES[node.asks](situation)
-        path.append(Step(name, _fill(node.question, words), answer.branch, answer.evidence))
+        path.append(Step(name, fill(node.question, words), answer.branch, answer.evidence))
         name = node.answers[answer.branch]
     rungs = tuple(situation.rungs)
-    words["faults"] = next((step.evidence for step in path if step.node == "clean"), "")
-    return Position(tuple(path), name, _fill(node.title, words), _fill(node.say, words), tuple(node.actions), rungs)
+    faults = [step.evidence for step in path if step.node == "clean"]
+    words |= {"faults": faults[0]} if faults else {}
+    title, say = fill(node.title, words), fill(node.say, words)
+    return Position(tuple(path), name, title, say, tuple(node.actions), rungs, words)
 
 
 def describe_rung(rung: Rung) -> str:
@@ -127,20 +127,26 @@ def describe_rung(rung: Rung) -> str:
     return f"Fix {rung.number}, {rung.fix.title}: {patch}"
 
 
-def _words(situation: Situation) -> dict[str, str]:
-    gate = situation.run.gate
-    upcoming = next((rung for rung in situation.rungs if rung.standing == "next"), None)
+def usual_words(gate: Gate, eval_epoch: int) -> dict[str, str]:
+    """The words in braces as they are without a run."""
     return {
         "gate": gate.metric,
         "bar": f"{gate.at_least:.2f}",
         "gate_epoch": str(gate.epoch),
-        "eval_epoch": str(situation.smoke.at_epoch),
-        "fix": describe_rung(upcoming) if upcoming else "",
-        "faults": "",
+        "eval_epoch": str(eval_epoch),
+        "fix": "The next fix of the ladder",
+        "faults": "a sanity check",
     }
 
 
-def _fill(text: str, words: dict[str, str]) -> str:
+def _words(situation: Situation) -> dict[str, str]:
+    upcoming = next((rung for rung in situation.rungs if rung.standing == "next"), None)
+    words = usual_words(situation.run.gate, situation.smoke_epoch)
+    return words | ({"fix": describe_rung(upcoming)} if upcoming else {})
+
+
+def fill(text: str, words: dict[str, str]) -> str:
+    """A text of the playbook with its words in braces filled in."""
     for key, value in words.items():
         text = text.replace("{" + key + "}", value)
     return text
@@ -149,6 +155,8 @@ def _fill(text: str, words: dict[str, str]) -> str:
 def _check_node(playbook: Playbook, name: str, node: Node, where: str) -> None:
     if bool(node.asks) == bool(node.say):
         raise ConfigError(f"{where}: a node either asks (asks, question, answers) or says (title, say).")
+    if bool(node.asks) != bool(node.answers):
+        raise ConfigError(f"{where}: a node that asks needs answers, and only such a node has them.")
     if node.asks and node.asks not in PREDICATES:
         raise ConfigError(f'{where}: unknown predicate "{node.asks}".{suggestion(node.asks, PREDICATES)}')
     for branch, target in node.answers.items():

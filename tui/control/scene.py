@@ -9,6 +9,7 @@ from engine.run.spec import ConfigError
 from tui.control.actions import Actions, RestartPlan
 from tui.control.journal import Decision
 from tui.control.playbook import Position
+from tui.control.usage import MachineUsage
 from tui.control.views import RunView, Watcher
 
 
@@ -34,10 +35,19 @@ class Scene:
     problem: str = ""
     """What is wrong with runs.toml or a run folder, until it is mended."""
     readonly: bool = False
+    usage: MachineUsage | None = None
+    """What the runs cost this machine, looked at less often than the runs."""
 
 
 def build_scene(
-    actions: Actions, watcher: Watcher, selected_id: str, *, now: float, tick: int, problem: str = ""
+    actions: Actions,
+    watcher: Watcher,
+    selected_id: str,
+    *,
+    now: float,
+    tick: int,
+    problem: str = "",
+    usage: MachineUsage | None = None,
 ) -> Scene:
     """Put a moment together. Pure but for the journal's few lines."""
     views = tuple(watcher.views.values())
@@ -81,6 +91,7 @@ def build_scene(
         undo_left_s=max(0.0, undo.t + actions.file.room.undo_s - now) if isinstance(undo, Decision) else 0.0,
         problem=problem or unreadable,
         readonly=actions.readonly,
+        usage=usage,
     )
 
 

@@ -6,9 +6,9 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from engine.run.directory import Life, RunDirectory, list_runs
+from engine.run.evals import EvalReport
 from engine.run.events import EpochRecord, EventReader, Verdict
 from engine.run.gates import Judgement, judge_gate
 from engine.run.spec import ConfigError, Gate, RunSpec
@@ -29,7 +29,7 @@ class RunView:
     status: Status
     reason: str = ""
     """Why, where the status needs it: exit code and last line, silence, lost."""
-    evals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    evals: dict[str, EvalReport] = field(default_factory=dict)
     jobs: dict[str, Life] = field(default_factory=dict)
     """Evaluations started, by name, with how they fare."""
     catching_up: bool = False
@@ -40,7 +40,7 @@ class RunView:
     @property
     def id(self) -> str:
         """Folder name."""
-        return self.spec.id
+        return self.directory.id
 
     @property
     def latest(self) -> EpochRecord | None:
@@ -51,7 +51,9 @@ class RunView:
         """The gate's verdict: as the engine recorded it; judged from the record if its event was lost; else pending."""
         recorded = self.state.gates.get(gate.name)
         if recorded is not None:
-            return Judgement(recorded.verdict, recorded.value, recorded.bar, recorded.detail)
+            # a verdict without a number behind it is none, whoever recorded it
+            told: Verdict = "undecidable" if recorded.value is None else recorded.verdict
+            return Judgement(told, recorded.value, recorded.bar, recorded.detail)
         record = next((row for row in self.state.epochs if row.epoch == gate.epoch), None)
         if record is not None:
             return judge_gate(gate, record, self.state.floors)
@@ -85,7 +87,9 @@ class Watcher:
         """Take in what changed on disk; True if anything did."""
         changed = False
         found = list_runs(self.runs_dir)
-        for gone in self.views.keys() - {run.id for run in found}:
+        there = {run.id for run in found}
+        self.unreadable = {run_id: reason for run_id, reason in self.unreadable.items() if run_id in there}
+        for gone in self.views.keys() - there:
             del self.views[gone]
             self._readers.pop(gone, None)
             changed = True
@@ -130,6 +134,8 @@ class Watcher:
         evals, jobs = view.directory.read_evals(), read_jobs(view.directory)
         status, reason = derive_status(view.state, life, time.time(), self.stall_s)
         catching_up = reader.behind
+        if catching_up and status is Status.STALLED:  # its newest events are not read yet
+            status, reason = Status.RUNNING, ""
         now = (life, evals, jobs, status, reason, catching_up)
         changed = bool(events) or restarted or now != _known(view)
         view.life, view.evals, view.jobs, view.status, view.reason, view.catching_up = now

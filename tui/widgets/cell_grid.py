@@ -33,14 +33,15 @@ class Grid:
                 if column > 0:
                     self.characters[row][column - 1] += character
                 continue
-            self._place(row, column, character, style)
-            if width == 2:
-                self._place(row, column + 1, "", style)
+            for half in range(width):
+                self._vacate(row, column + half)
+                self.characters[row][column + half] = "" if half else character
+                self.styles[row][column + half] = style
             column += width
 
     def is_free(self, row: int, column: int, width: int, taken: frozenset[str]) -> bool:
         """Whether none of the cells has one of the taken styles. Cells outside of the grid are not free."""
-        if not (0 <= row < self.height and 0 <= column and column + width <= self.width):
+        if not (0 <= row < self.height and column >= 0 and column + width <= self.width):
             return False
         return taken.isdisjoint(self.styles[row][column : column + width])
 
@@ -48,14 +49,13 @@ class Grid:
         """Every row as runs of one style; each row's text fills the width exactly."""
         return [self._runs(characters, styles) for characters, styles in zip(self.characters, self.styles, strict=True)]
 
-    def _place(self, row: int, column: int, character: str, style: str) -> None:
+    def _vacate(self, row: int, column: int) -> None:
+        """A wide character that loses one of its cells becomes two blanks."""
         characters = self.characters[row]
-        if characters[column] == "" and character and column > 0:
-            characters[column - 1] = " "  # the first half of a wide character loses its second
-        elif character and column + 1 < self.width and characters[column + 1] == "":
+        if characters[column] == "":
+            characters[column - 1] = characters[column] = " "
+        elif column + 1 < self.width and characters[column + 1] == "":
             characters[column + 1] = " "
-        characters[column] = character
-        self.styles[row][column] = style
 
     @staticmethod
     def _runs(characters: list[str], styles: list[str]) -> list[Run]:

@@ -1,7 +1,7 @@
 """What a line chart draws: series, levels and marks, and a series made fit for drawing.
 
 A training's numbers are not tidy: a diverged loss is infinite, a metric is missing at some steps, a resumed run repeats
-a step. `prepare` turns any of it into a `Trace`: finite points in order of x, and a list of where something was missing.
+a step. `prepare` turns any of it into a `Trace`: finite points in order of x, and a list of where others are missing.
 """
 
 from __future__ import annotations

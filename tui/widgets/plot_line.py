@@ -6,6 +6,7 @@ Fewer: straight segments between them.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +14,7 @@ from tui.widgets.braille import Span
 from tui.widgets.plot_data import Trace
 from tui.widgets.plot_scale import Scale
 
-_FAR = 1e6
+_FAR = 1e9
 """Dots. Positions beyond are cut to this: far outside of any screen, and small enough to compute with."""
 
 
@@ -36,12 +37,11 @@ def line_spans(trace: Trace, x: Scale, y: Scale, columns: int, rows: int) -> lis
         Spans within the raster; several for a column where several segments cross it.
     """
     first, last = visible(trace, x)
-    # one neighbour on each side, so that a line runs on to the edge of a zoomed view
-    first, last = max(first - 1, 0), min(last + 1, len(trace.xs))
     if last - first > columns:
         found = _bucketed(trace, x, y, columns, rows, first, last)
     else:
-        found = _segments(trace, x, y, columns, rows, first, last)
+        # one neighbour on each side, so that a line runs on to the edge of a zoomed view
+        found = _segments(trace, x, y, columns, rows, max(first - 1, 0), min(last + 1, len(trace.xs)))
     return [
         Span(column, max(top, 0), min(bottom, rows - 1)) for column, top, bottom in found if top < rows and bottom >= 0
     ]
@@ -49,7 +49,7 @@ def line_spans(trace: Trace, x: Scale, y: Scale, columns: int, rows: int) -> lis
 
 def position(values: Sequence[float], scale: Scale, dots: int) -> list[float]:
     """Where finite values lie on an axis of that many dots: 0 at its low end, dots - 1 at its high end."""
-    half = 0.5 if scale.high - scale.low == float("inf") else 1.0
+    half = 0.5 if math.isinf(scale.high - scale.low) else 1.0
     low = scale.low * half
     factor = (dots - 1) / (scale.high * half - low)
     if half == 1.0:
@@ -60,7 +60,7 @@ def position(values: Sequence[float], scale: Scale, dots: int) -> list[float]:
 def _bucketed(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: int, last: int) -> Iterable[Span]:
     """Smallest and largest of each column, joined to the column before unless a gap lies between."""
     xs, ys = trace.xs, trace.ys
-    starts = trace.starts
+    starts = frozenset(trace.starts)
     edges = [x.at((column + 0.5) / (columns - 1)) for column in range(columns - 1)] if columns > 1 else []
     found: list[int] = []  # the columns that hold points
     extremes: list[float] = []  # four for each of them: smallest, largest, first, last
@@ -73,7 +73,7 @@ def _bucketed(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: 
         inside = ys[begin:end]
         found.append(column)
         extremes += (min(inside), max(inside), inside[0], inside[-1])
-        joined.append(begin > first and not (starts and bisect_right(starts, begin) > bisect_left(starts, begin)))
+        joined.append(begin > first and begin not in starts)
         begin = end
     floor = rows - 1
     at = [floor - round(p) for p in position(extremes, y, rows)]

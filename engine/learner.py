@@ -1,0 +1,154 @@
+"""What learns: a model, its projection head, their optimizer, and one optimizer step over an effective batch.
+
+Shapes: V validation windows, E windows of an effective batch, L context, D vector width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Struct
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engine.corruption import corrupt_contexts
+from engine.data.windows import WindowSource
+from engine.losses import mask_candidates, micro_loss, project_candidates
+from engine.models.registry import build_head, build_model
+from engine.run.spec import RunConfig
+
+VALIDATION_BATCH = 1024
+
+
+class StepFigures(Struct, frozen=True, kw_only=True):
+    """What an optimizer step came to."""
+
+    num_windows: int
+    loss: float
+    """Mean over the windows, like the next two."""
+    infonce: float
+    """Nats."""
+    ar_cosine: float
+    grad_norm: float
+    """Global norm before clipping."""
+    num_negatives: int
+    """Negatives that reached the loss, summed over the queries, like the next three."""
+    num_masked: int
+    num_same_article: int
+    num_unknown: int
+    """Queries without an article."""
+    update_ratio: float = 0.0
+    """|change of the weights| / |weights|."""
+
+    @property
+    def non_finite(self) -> tuple[str, float] | None:
+        """The first number that is not finite, by name."""
+        numbers = {"loss": self.loss, "gradient norm": self.grad_norm}
+        return next(((name, value) for name, value in numbers.items() if not math.isfinite(value)), None)
+
+
+class Learner:
+    """Model, head and optimizer of a run.
+
+    Args:
+        config: the run's.
+        source: the windows it learns from.
+        device: where to compute.
+    """
+
+    def __init__(self, config: RunConfig, source: WindowSource, device: torch.device) -> None:
+        self.config, self.source, self.device = config, source, device
+        self.model = build_model(config.model, dim=source.dim, context=source.context, seed=config.seed).to(device)
+        head = build_head(config.loss, dim=source.dim, seed=config.seed)
+        self.head = None if head is None else head.to(device)
+        modules = [self.model] if self.head is None else [self.model, self.head]
+        self.parameters = [parameter for module in modules for parameter in module.parameters()]
+        self.optimizer = _build_optimizer(self.parameters, config, device)
+
+    def take_step(self, micro_batches: list[NDArray[np.int64]], *, step: int, lr: float) -> StepFigures:
+        """One optimizer step over an effective batch.
+
+        Where the figures are not finite, neither weights nor optimizer have moved.
+
+        Args:
+            micro_batches: window numbers, each micro-batch an array.
+            step: optimizer steps before this one.
+            lr: learning rate.
+        """
+        figures = self._accumulate_gradients(micro_batches, step)
+        if figures.non_finite is None:
+            figures = msgspec.structs.replace(figures, update_ratio=self._update_weights(lr))
+        self.optimizer.zero_grad(set_to_none=True)
+        return figures
+
+    @torch.no_grad()
+    def predict(self, windows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Predictions and targets of windows as they are, uncorrupted: (V, D) unit vectors each."""
+        self.model.eval()
+        predictions, targets = [], []
+        for start in range(0, len(windows), VALIDATION_BATCH):
+            contexts, answers = self.source.gather(windows[start : start + VALIDATION_BATCH])
+            predictions.append(self.model(torch.from_numpy(contexts).to(self.device)))
+            targets.append(torch.from_numpy(answers).to(self.device))
+        self.model.train()
+        return torch.cat(predictions), torch.cat(targets)
+
+    def _accumulate_gradients(self, micro_batches: list[NDArray[np.int64]], step: int) -> StepFigures:
+        """Gradients of the effective batch's loss, clipped; one micro-batch of activations in memory at a time."""
+        settings = self.config.sampler
+        gathered = [self.source.gather(windows) for windows in micro_batches]
+        articles = self.source.articles[np.concatenate(micro_batches)]
+        all_targets = torch.from_numpy(np.concatenate([targets for _, targets in gathered])).to(self.device)
+        candidates = project_candidates(all_targets, articles, self.head)
+        totals = torch.zeros(3, device=self.device)  # stays on the device: one wait a step, not one a micro-batch
+        masks = []
+        first = 0
+        for index, (contexts, _) in enumerate(gathered):
+            count = len(contexts)
+            own = slice(first, first + count)
+            corrupted = corrupt_contexts(
+                contexts, articles[own], settings, seed=self.config.seed, step=step, micro_batch=index
+            )
+            mask = mask_candidates(articles, first, count, mask_same_article=self.config.loss.mask_same_article)
+            predictions = self.model(torch.from_numpy(corrupted).to(self.device))
+            share = micro_loss(predictions, all_targets[own], candidates, mask, first, self.config.loss, self.head)
+            share.loss.backward()  # type: ignore[no-untyped-call]
+            totals += torch.stack([share.loss.detach(), share.infonce, share.ar_cosine])
+            masks.append(mask)
+            first += count
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
+        loss, infonce, ar_cosine, grad_norm = torch.cat([totals, norm.reshape(1)]).tolist()
+        return StepFigures(
+            num_windows=first,
+            loss=loss,
+            infonce=infonce,
+            ar_cosine=ar_cosine,
+            grad_norm=grad_norm,
+            num_negatives=sum(mask.num_negatives for mask in masks),
+            num_masked=sum(mask.num_masked for mask in masks),
+            num_same_article=sum(mask.num_same_article for mask in masks),
+            num_unknown=sum(mask.num_unknown for mask in masks),
+        )
+
+    def _update_weights(self, lr: float) -> float:
+        """Move the weights; returns |change| / |weights| over all of them."""
+        before = nn.utils.parameters_to_vector(self.parameters).detach()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        after = nn.utils.parameters_to_vector(self.parameters).detach()
+        return float((after - before).norm() / before.norm())
+
+
+def _build_optimizer(parameters: list[nn.Parameter], config: RunConfig, device: torch.device) -> torch.optim.AdamW:
+    """AdamW with decay on matrices alone."""
+    settings = config.optimizer
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    fused = device.type in {"cpu", "cuda"}  # elsewhere not in every version of PyTorch
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=fused)

@@ -1,0 +1,381 @@
+"""The training of one run: epochs of optimizer steps, each followed by validation, verdicts and checkpoints.
+
+Exactly resumable: the order of windows, their corruption and the learning rate are functions of seed, epoch and step,
+so weights, optimizer and `Progress` are the whole state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+import torch
+from msgspec import Struct, field
+
+from engine.checkpoint import CheckpointMeta, has_checkpoint, load_training, save_checkpoint
+from engine.data.split import Split
+from engine.data.windows import WindowSource
+from engine.device import synchronize
+from engine.learner import Learner, StepFigures
+from engine.models.heads import verify_projection
+from engine.recorder import Recorder, log
+from engine.run.events import (
+    CheckpointSaved,
+    EpochRecord,
+    FloorsMeasured,
+    NonFiniteFound,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+    StepLogged,
+    finite,
+)
+from engine.run.spec import ConfigError, RunSpec
+from engine.sampler import EffectiveBatchSampler
+from engine.sanity import inspect_predictions
+from engine.schedule import plan_schedule
+
+EVENT_INTERVAL_S = 0.25
+"""Steps are recorded at most this often: as fast as a chart is redrawn."""
+LOG_INTERVAL_S = 2.0
+"""Steps are written to the log at most this often."""
+
+Outcome = Literal["finished", "stopped", "failed"]
+
+
+class Progress(Struct, kw_only=True):
+    """Where a training stands; with weights and optimizer, all that a resume needs."""
+
+    epoch: int = 1
+    """The epoch under way, from 1."""
+    step_in_epoch: int = 0
+    step: int = 0
+    """Optimizer steps taken in all."""
+    elapsed_s: float = 0.0
+    """Spent on the epoch under way before this process took over."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Of the epoch under way, over windows, queries or steps."""
+    rows: list[EpochRecord] = field(default_factory=list)
+    """Finished epochs."""
+    best_epoch: int = 0
+    best_val_cosine: float | None = None
+    patience_val_cosine: float | None = None
+    """The value that a gain of `min_delta` is counted from."""
+    epochs_without_gain: int = 0
+
+
+class Trainer:
+    """One run's model, optimizer and position in the data.
+
+    Args:
+        spec: what to train and how.
+        source: the windows.
+        split: which of them train and validate.
+        device: where to compute.
+        recorder: where to say it.
+        stop_requested: asked before every step; True ends the training with a checkpoint.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        source: WindowSource,
+        split: Split,
+        device: torch.device,
+        recorder: Recorder,
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        config = spec.config
+        self.spec, self.config, self.source, self.split = spec, config, source, split
+        self.recorder, self.stop_requested = recorder, stop_requested
+        self.learner = Learner(config, source, device)
+        self.sampler = EffectiveBatchSampler(
+            split.train,
+            source.articles[split.train],
+            batch_size=config.sampler.batch_size,
+            accumulate=config.sampler.accumulate,
+            max_per_article=config.sampler.max_per_article,
+            seed=config.seed,
+        )
+        num_steps = config.epochs * self.sampler.steps_per_epoch
+        self.schedule = plan_schedule(config.schedule, peak=config.optimizer.lr, num_steps=num_steps)
+        self.progress = Progress()
+        self._epoch_began = self._logged_event_at = self._logged_line_at = 0.0
+        self._windows_since_event = 0
+
+    def restore(self) -> None:
+        """Go back to `last`, or to `best` where `last` is damaged; start afresh where neither was ever written.
+
+        Raises:
+            ConfigError: there are checkpoints and none is whole.
+        """
+        problems: list[ConfigError] = []
+        for label in ("last", "best"):
+            folder = self.recorder.run.checkpoints / label
+            if not has_checkpoint(folder):
+                continue
+            try:
+                state, _ = load_training(folder, self.learner.model, self.learner.head)
+                self.learner.optimizer.load_state_dict(state["optimizer"])
+                self.progress = msgspec.convert(state["progress"], Progress)
+            except (ConfigError, KeyError, msgspec.ValidationError, ValueError) as error:
+                problems.append(ConfigError(str(error)))
+                continue
+            if problems:
+                self.recorder.warn(f"resumed from {label} at step {self.progress.step}, because {problems[0]}")
+            self.recorder.recover(self.progress.rows)
+            return
+        if problems:
+            raise ConfigError(
+                f"{self.recorder.run.checkpoints}: no checkpoint can be resumed from: "
+                f"{'; '.join(str(problem) for problem in problems)} Start a new run."
+            )
+        log.info("no checkpoint was written yet: starting from the beginning")
+
+    def train(self, measure_floors: Callable[[], dict[str, float]]) -> Outcome:
+        """Train to the end, or until asked to stop or a number is not finite.
+
+        Args:
+            measure_floors: called before the first step, unless the floors were measured before a resume.
+        """
+        self._announce()
+        if not self.recorder.floors:
+            self.recorder.floors = measure_floors()
+            self.recorder.write(FloorsMeasured(floors=self.recorder.floors, num_windows=len(self.split.val)))
+            log.info("floors: %s", ", ".join(f"{name} {value:.4f}" for name, value in self.recorder.floors.items()))
+        progress = self.progress
+        reason = self._ended()
+        while reason is None:
+            self._epoch_began = time.monotonic() - progress.elapsed_s
+            outcome = self._train_epoch()
+            if outcome == "failed":
+                return "failed"
+            if outcome == "stopped":
+                progress.elapsed_s = time.monotonic() - self._epoch_began
+                self._save("last")
+                self.recorder.write(RunStopped(epoch=progress.epoch, step=progress.step))
+                log.info("stopped as asked at epoch %d, step %d; resume with --resume", progress.epoch, progress.step)
+                return "stopped"
+            self._end_epoch()
+            reason = self._ended()
+        self.recorder.write(
+            RunFinished(
+                reason=reason,
+                epoch=len(progress.rows),
+                best_epoch=progress.best_epoch,
+                best_val_cosine=progress.best_val_cosine,
+            )
+        )
+        best = "none" if progress.best_val_cosine is None else f"{progress.best_val_cosine:.4f}"
+        log.info("finished (%s): best val_cosine %s at epoch %d", reason, best, progress.best_epoch)
+        return "finished"
+
+    def _announce(self) -> None:
+        config, schedule = self.config, self.schedule
+        started = RunStarted(
+            epochs=config.epochs,
+            steps_per_epoch=self.sampler.steps_per_epoch,
+            num_train=len(self.split.train),
+            num_val=len(self.split.val),
+            num_parameters=sum(parameter.numel() for parameter in self.learner.parameters),
+            device=str(self.learner.device),
+            threads=torch.get_num_threads(),
+            resumed_step=self.progress.step,
+            article_disjoint=self.split.article_disjoint,
+        )
+        self.recorder.write(started)
+        log.info(
+            "%s: %s, %d parameters, %d training and %d validation windows, %d steps an epoch, %s, %d threads%s",
+            self.spec.id,
+            config.model.kind,
+            started.num_parameters,
+            started.num_train,
+            started.num_val,
+            started.steps_per_epoch,
+            started.device,
+            started.threads,
+            f", resumed at step {started.resumed_step}" if started.resumed_step else "",
+        )
+        if not self.split.article_disjoint:
+            self.recorder.warn(
+                "THE SPLIT CANNOT BE ARTICLE-DISJOINT: the data name no articles, so overlapping windows of one "
+                "article may stand on both sides, val_cosine may flatter, and no same-article candidate can be "
+                "masked. Add article_ids to the file, or train on a corpus folder."
+            )
+        if schedule.was_cut:
+            self.recorder.warn(
+                f"schedule.warmup_steps = {config.schedule.warmup_steps} was cut to {schedule.warmup_steps}, a tenth "
+                f"of the run's {schedule.num_steps} steps: the learning rate would else have peaked late or never."
+            )
+
+    def _ended(self) -> Literal["epochs", "early_stopping"] | None:
+        if len(self.progress.rows) >= self.config.epochs:
+            return "epochs"
+        patience = self.config.checkpoint.patience
+        return "early_stopping" if 0 < patience <= self.progress.epochs_without_gain else None
+
+    def _train_epoch(self) -> Literal["done", "stopped", "failed"]:
+        progress = self.progress
+        for micro_batches in self.sampler.epoch(progress.epoch)[progress.step_in_epoch :]:
+            if self.stop_requested():
+                return "stopped"
+            lr = self.schedule.rate(progress.step)
+            figures = self.learner.take_step(micro_batches, step=progress.step, lr=lr)
+            if figures.non_finite is not None:
+                self._fail(*figures.non_finite)
+                return "failed"
+            self._add(figures)
+            self._log_step(figures, lr)
+        return "stopped" if self.stop_requested() else "done"
+
+    def _add(self, figures: StepFigures) -> None:
+        """Take a step's figures into the sums of the epoch."""
+        progress, windows = self.progress, figures.num_windows
+        progress.step += 1
+        progress.step_in_epoch += 1
+        shares = {
+            "windows": windows,
+            "steps": 1,
+            "loss": figures.loss * windows,
+            "infonce": figures.infonce * windows,
+            "ar_cosine": figures.ar_cosine * windows,
+            "negatives": figures.num_negatives,
+            "masked": figures.num_masked,
+            "same_article": figures.num_same_article,
+            "grad_norm": figures.grad_norm,
+            "update_ratio": figures.update_ratio,
+        }
+        for name, value in shares.items():
+            progress.sums[name] = progress.sums.get(name, 0.0) + value
+
+    def _log_step(self, figures: StepFigures, lr: float) -> None:
+        progress, now = self.progress, time.monotonic()
+        self._windows_since_event += figures.num_windows
+        is_end = progress.step_in_epoch == self.sampler.steps_per_epoch
+        if not (is_end or progress.step == 1 or now - self._logged_event_at >= EVENT_INTERVAL_S):
+            return
+        since = now - max(self._logged_event_at, self._epoch_began)
+        to_log = progress.step == 1 or now - self._logged_line_at >= LOG_INTERVAL_S
+        event = StepLogged(
+            epoch=progress.epoch,
+            step=progress.step,
+            loss=figures.loss,
+            infonce=figures.infonce,
+            ar_cosine=figures.ar_cosine,
+            lr=lr,
+            grad_norm=figures.grad_norm,
+            negatives_per_query=figures.num_negatives / figures.num_windows,
+            windows_per_s=self._windows_since_event / max(since, 1e-6),
+        )
+        self.recorder.step(event, to_log=to_log)
+        self._logged_event_at, self._windows_since_event = now, 0
+        if to_log:
+            self._logged_line_at = now
+
+    def _end_epoch(self) -> None:
+        """Validate, keep what is worth keeping, and say how it went.
+
+        `best` is saved before the epoch is announced, so that whoever acts on the announcement finds it; `last` after,
+        so that a crash in between repeats the epoch instead of losing it.
+        """
+        progress, config = self.progress, self.config
+        learner, val = self.learner, self.split.val
+        predictions, targets = learner.predict(val)
+        with torch.no_grad():
+            seen = inspect_predictions(predictions, targets, self.source.articles[val], learner.head)
+        synchronize(learner.device)
+        sums = progress.sums
+        windows, steps = sums["windows"], sums["steps"]
+        record = EpochRecord(
+            epoch=progress.epoch,
+            step=progress.step,
+            train_loss=finite(sums["loss"] / windows),
+            train_infonce=finite(sums["infonce"] / windows),
+            train_ar_cosine=finite(sums["ar_cosine"] / windows),
+            val_loss=finite(1 - seen.val_cosine),
+            val_cosine=finite(seen.val_cosine),
+            lr=self.schedule.rate(progress.step - 1),
+            time=time.monotonic() - self._epoch_began,
+            margin=finite(seen.margin),
+            same_article_negatives=int(sums["same_article"]),
+            masked_candidates=int(sums["masked"]),
+            negatives_per_query=sums["negatives"] / windows,
+            effective_rank=finite(seen.effective_rank),
+            pairwise_cosine=finite(seen.pairwise_cosine),
+            top1_projected=seen.top1_projected,
+            top1_target=seen.top1_target,
+            grad_norm=finite(sums["grad_norm"] / steps),
+            update_ratio=finite(sums["update_ratio"] / steps),
+        )
+        is_best = self._take_in(record)
+        if is_best:
+            self._save("best")
+        every = config.checkpoint.every_epochs
+        if every and record.epoch % every == 0:
+            self._save(f"epoch_{record.epoch:04d}")
+        self.recorder.epoch(progress.rows, None if learner.head is None else verify_projection(learner.head))
+        self._save("last")
+
+    def _take_in(self, record: EpochRecord) -> bool:
+        """Move on to the next epoch; whether `record` is the best so far."""
+        progress = self.progress
+        progress.rows = [*progress.rows, record]
+        progress.epoch, progress.step_in_epoch, progress.elapsed_s, progress.sums = record.epoch + 1, 0, 0.0, {}
+        value = record.val_cosine
+        reference = progress.patience_val_cosine
+        if value is not None and (reference is None or value >= reference + self.config.checkpoint.min_delta):
+            progress.patience_val_cosine, progress.epochs_without_gain = value, 0
+        else:
+            progress.epochs_without_gain += 1
+        if value is None or (progress.best_val_cosine is not None and value <= progress.best_val_cosine):
+            return False
+        progress.best_epoch, progress.best_val_cosine = record.epoch, value
+        return True
+
+    def _save(self, label: str) -> None:
+        progress, began = self.progress, time.perf_counter()
+        val_cosine = progress.rows[-1].val_cosine if progress.rows else None
+        training: dict[str, Any] = {
+            "optimizer": self.learner.optimizer.state_dict(),
+            "progress": msgspec.to_builtins(progress),
+        }
+        num_bytes = save_checkpoint(
+            self.recorder.run.checkpoints / label,
+            model=self.learner.model,
+            head=self.learner.head,
+            training=training,
+            meta=CheckpointMeta(
+                kind=self.config.model.kind,
+                config=self.config,
+                data=self.spec.data,
+                dim=self.source.dim,
+                context=self.source.context,
+                epoch=len(progress.rows),
+                step=progress.step,
+                val_cosine=val_cosine,
+                sha256={},
+            ),
+        )
+        seconds = time.perf_counter() - began
+        self.recorder.checkpoint(
+            CheckpointSaved(
+                label=label,
+                epoch=len(progress.rows),
+                step=progress.step,
+                val_cosine=val_cosine,
+                bytes=num_bytes,
+                seconds=seconds,
+            )
+        )
+
+    def _fail(self, what: str, value: float) -> None:
+        """Say that a number was not finite, and what to do."""
+        epoch, step = self.progress.epoch, self.progress.step + 1
+        message = (
+            f"The {what} was {value} at epoch {epoch}, step {step}; the optimizer was not moved, and earlier "
+            f"checkpoints are good. Restart with a lower optimizer.lr (now {self.config.optimizer.lr:g}) or a higher "
+            f"loss.temperature (now {self.config.loss.temperature:g}); if it happens at step 1, check the data."
+        )
+        self.recorder.non_finite(NonFiniteFound(what=what, value=str(value), epoch=epoch, step=step), message)

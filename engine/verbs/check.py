@@ -1,0 +1,140 @@
+"""`lvm-engine check`: hold an epoch's numbers against its gate and the sanity bars, from files alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from engine.cli import user_errors
+from engine.run.directory import MAX_JSON, RunDirectory
+from engine.run.events import EpochRecord, read_events
+from engine.run.gates import Judgement, judge_checks, judge_gate
+from engine.run.spec import CheckBars, ConfigError, Gate
+from engine.run.state import fold
+
+PROJECTION_CHECK = "projection_head"
+
+
+class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an epoch's numbers come to."""
+
+    epoch: int
+    verdict: str
+    """`missed` if anything was, else `undecidable` if a gate was, else `passed`."""
+    gates: dict[str, Judgement]
+    checks: dict[str, Judgement]
+    """Those that the file has numbers for."""
+
+
+@click.command()
+@click.option("--run-dir", type=click.Path(path_type=Path), help="A run directory: its own gates, bars and floors.")
+@click.option("--history", type=click.Path(path_type=Path), help="A history.json, also one of another program.")
+@click.option("--epoch", type=click.IntRange(min=1), default=2, show_default=True, help="Epoch to judge.")
+@click.option("--gate", "bar", type=float, help="Bar for val_cosine; 0.50 where a history file is judged.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@user_errors
+def command(run_dir: Path | None, history: Path | None, epoch: int, bar: float | None, as_json: bool) -> int:
+    """Judge the gate and the sanity checks of an epoch.
+
+    Exit codes: 0 passed, 1 missed, 2 not decidable: the epoch is not done, or a number is missing or not finite.
+    """
+    if (run_dir is None) == (history is None):
+        raise ConfigError("check needs either --run-dir DIR or --history FILE. See `lvm-engine check --help`.")
+    if bar is not None and not math.isfinite(bar):
+        raise ConfigError(f"--gate: {bar} is no bar; give a number such as 0.50.")
+    if run_dir is not None:
+        verdicts = _judge_run(RunDirectory(run_dir.absolute()), epoch, bar)
+    else:
+        assert history is not None
+        gate = Gate(epoch=epoch, at_least=0.50 if bar is None else bar)
+        verdicts = _judge(read_record(history, epoch), [gate], CheckBars(), {})
+    if as_json:
+        click.echo(msgspec.json.encode(verdicts).decode())
+    else:
+        _print(verdicts)
+    return {"passed": 0, "missed": 1}.get(verdicts.verdict, 2)
+
+
+def read_record(history: Path, epoch: int) -> EpochRecord:
+    """An epoch's row of a history file; numbers that are not finite become None.
+
+    Raises:
+        ConfigError: the file cannot be read, has no such epoch, or has rows of it that disagree.
+    """
+    rows = [row for row in _read_rows(history) if isinstance(row, dict)]
+    found = [_read_row(history, row) for row in rows if row.get("epoch") == epoch]
+    if not found:
+        done = max((row["epoch"] for row in rows if isinstance(row.get("epoch"), int)), default=0)
+        raise ConfigError(f"{history}: epoch {epoch} is not done; the last finished one is {done}. Check again later.")
+    if any(record != found[0] for record in found):
+        raise ConfigError(f"{history}: {len(found)} rows of epoch {epoch} disagree, so nothing can be decided.")
+    return found[0]
+
+
+def _judge_run(run: RunDirectory, epoch: int, bar: float | None) -> Verdicts:
+    spec = run.read_spec()
+    gates = [gate for gate in spec.gates if gate.epoch == epoch]
+    if bar is not None:
+        gates = [Gate(epoch=epoch, at_least=bar)]
+    state = fold(read_events(run.events_file))
+    verdicts = _judge(read_record(run.history_file, epoch), gates, spec.check, state.floors)
+    projection = state.checks.get(epoch, {}).get(PROJECTION_CHECK)
+    if projection is None:
+        return verdicts
+    judged = Judgement(projection.verdict, None, 0.0, projection.detail)
+    return _sum_up(epoch, verdicts.gates, {**verdicts.checks, PROJECTION_CHECK: judged})
+
+
+def _judge(record: EpochRecord, gates: list[Gate], bars: CheckBars, floors: dict[str, float]) -> Verdicts:
+    checks = judge_checks(bars, record)
+    known = {name: judged for name, judged in checks.items() if judged.value is not None}
+    return _sum_up(record.epoch, {gate.name: judge_gate(gate, record, floors) for gate in gates}, known)
+
+
+def _sum_up(epoch: int, gates: dict[str, Judgement], checks: dict[str, Judgement]) -> Verdicts:
+    verdicts = [judged.verdict for judged in (*gates.values(), *checks.values())]
+    if "missed" in verdicts:
+        verdict = "missed"
+    else:
+        verdict = "passed" if verdicts and set(verdicts) == {"passed"} else "undecidable"
+    return Verdicts(epoch=epoch, verdict=verdict, gates=gates, checks=checks)
+
+
+def _print(verdicts: Verdicts) -> None:
+    for kind, judgements in (("GATE", verdicts.gates), ("CHECK", verdicts.checks)):
+        for name, judged in judgements.items():
+            click.echo(f"[{kind}] {name} {judged.verdict.upper()}: {judged.detail}")
+    if not verdicts.gates:
+        click.echo(f"epoch {verdicts.epoch} has no gate; set one with --gate 0.50")
+
+
+def _read_rows(history: Path) -> list[Any]:
+    """The rows of a history file. `json`, because other programs write NaN into theirs."""
+    try:
+        with history.open("rb") as file:
+            raw = file.read(MAX_JSON + 1)
+        rows = json.loads(raw.decode("utf-8-sig")) if len(raw) <= MAX_JSON else None
+    except OSError as error:
+        raise ConfigError(f"{history}: cannot be read ({error.strerror}). Has the run finished an epoch?") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{history}: not JSON: {error}.") from None
+    if not isinstance(rows, list):
+        raise ConfigError(f"{history}: not a history: a list of one object an epoch, below {MAX_JSON:,} bytes.")
+    return rows
+
+
+def _read_row(history: Path, row: dict[str, Any]) -> EpochRecord:
+    numbers = {name: value for name, value in row.items() if name in EpochRecord.__struct_fields__}
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in numbers.items()
+    }
+    try:
+        return msgspec.convert(finite, EpochRecord)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{history}: epoch {row['epoch']}: {error}.") from None

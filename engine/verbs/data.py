@@ -1,0 +1,118 @@
+"""`lvm-engine data`: describe, verify and import corpora."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from engine.cli import user_errors
+from engine.run.spec import ConfigError, DataConfig
+
+if TYPE_CHECKING:
+    from engine.data.corpus import Corpus
+
+DEFAULTS = DataConfig()
+_corpus = click.argument("corpus", default=DEFAULTS.corpus)
+
+
+@click.group("data")
+def command() -> None:
+    """Describe, verify and import corpora. CORPUS is a folder or embedded:NAME."""
+
+
+@command.command()
+@_corpus
+@click.option("--context", type=click.IntRange(1), default=DEFAULTS.context, show_default=True, help="Chunks a window.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@user_errors
+def describe(corpus: str, context: int, as_json: bool) -> None:
+    """Say what a corpus holds and how it would be split."""
+    from engine.data.split import split_windows
+    from engine.data.windows import CorpusWindows
+
+    opened = _open(corpus)
+    windows = CorpusWindows(opened, context)
+    split = split_windows(
+        windows, val_share=DEFAULTS.val_share, test_share=DEFAULTS.test_share, seed=DEFAULTS.split_seed
+    )
+    facts: dict[str, object] = {
+        "folder": str(opened.folder),
+        **{
+            key: value
+            for key, value in msgspec.to_builtins(opened.manifest).items()
+            if key not in ("schema", "files") and value != ""
+        },
+        "sha256": opened.sha256,
+        "topics": opened.topics,
+        "context": context,
+        "windows": windows.num_windows,
+        "train_windows": len(split.train),
+        "val_windows": len(split.val),
+        "test_windows": len(split.test),
+    }
+    if as_json:
+        click.echo(msgspec.json.encode(facts))
+        return
+    for key, value in facts.items():
+        shown = f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
+        click.echo(f"{key.replace('_', ' '):14} {shown}")
+
+
+@command.command()
+@_corpus
+@user_errors
+def verify(corpus: str) -> int:
+    """Hold every byte of a corpus against its manifest; exit code 1 if something is not as recorded."""
+    from engine.data.corpus import open_corpus, verify_corpus
+
+    folder = _folder(corpus)
+    try:
+        opened = open_corpus(folder)
+        verify_corpus(opened)
+    except ConfigError as error:
+        click.echo(f"failed: {error}", err=True)
+        return 1
+    click.echo(
+        f"{folder}: {len(opened.manifest.files)} files have their recorded sha256; all {opened.num_chunks:,} vectors "
+        f"of {opened.dim} dimensions are finite and not zero."
+    )
+    return 0
+
+
+@command.command("import")
+@click.option("--vectors", type=click.Path(path_type=Path), required=True, help=".npy or .npz of chunk vectors.")
+@click.option("--articles", type=click.Path(path_type=Path), required=True, help="articles.jsonl or .jsonl.gz.")
+@click.option("--embedder", required=True, help="Id of the encoder that made the vectors.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The corpus folder to make.")
+@click.option("--name", default="", help="Name of the corpus; the folder's by default.")
+@click.option("--source", default="", help="Where the texts come from.")
+@click.option("--licence", default="", help="Licence of the texts.")
+@user_errors
+def import_(vectors: Path, articles: Path, embedder: str, out: Path, name: str, source: str, licence: str) -> None:
+    """Make a corpus folder of chunk vectors and their articles.
+
+    A line of the articles is {"title": ..., "topic": ..., "chunks": [text, ...]}; row i of the vectors is chunk i,
+    counted through the articles in order.
+    """
+    from engine.data.importers import import_corpus
+
+    made = import_corpus(vectors, articles, out, embedder=embedder, name=name, source=source, licence=licence)
+    click.echo(
+        f"{made.folder}: {made.num_chunks:,} chunks of {len(made.titles):,} articles, {made.dim} dimensions, "
+        f"{made.manifest.dtype}, norm {made.manifest.norm}"
+    )
+
+
+def _folder(corpus: str) -> Path:
+    from engine.run.runs_file import corpus_folder
+
+    return corpus_folder(DataConfig(corpus=corpus), Path.cwd())
+
+
+def _open(corpus: str) -> Corpus:
+    from engine.data.corpus import open_corpus
+
+    return open_corpus(_folder(corpus))

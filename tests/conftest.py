@@ -1,0 +1,60 @@
+"""Fixtures of both packages: runs files, recorded runs, and a fake engine behind the real launcher."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from processes import FAKE_ENGINE, end
+from recorded import RUNS_TOML, missed_mamba, passed_amn
+
+from engine.run.directory import list_runs
+from engine.run.runs_file import RunsFile, load_runs
+from tui.control import launcher
+from tui.control.views import Watcher
+
+# a shared machine is slow now and then; that is not what these tests are about
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
+
+
+@pytest.fixture
+def runs_file(tmp_path: Path) -> RunsFile:
+    """A room whose runs go to `tmp_path / "runs"`."""
+    path = tmp_path / "runs.toml"
+    path.write_text(RUNS_TOML)
+    return load_runs(path)
+
+
+@pytest.fixture
+def recorded_runs(runs_file: RunsFile) -> Path:
+    """A runs folder with a Mamba-S run that missed its gate and an AMN run that passed."""
+    missed_mamba(runs_file.runs_dir)
+    passed_amn(runs_file.runs_dir)
+    return runs_file.runs_dir
+
+
+@pytest.fixture
+def watcher(recorded_runs: Path) -> Watcher:
+    """A watcher that has read the recorded runs."""
+    watching = Watcher(recorded_runs, 120.0)
+    watching.catch_up()
+    return watching
+
+
+@pytest.fixture
+def fake_engine(runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Launches go to the fake engine; the list takes options for it. Whatever still runs at the end is killed."""
+    options: list[str] = []
+
+    def argv(verb: str, *arguments: str) -> list[str]:
+        return [sys.executable, str(FAKE_ENGINE), verb, *arguments, *options]
+
+    monkeypatch.setattr(launcher, "engine_argv", argv)
+    monkeypatch.setenv("LVM_GRACE_S", "0.3")
+    yield options
+    for run in list_runs(runs_file.runs_dir):
+        end(run)

@@ -1,0 +1,230 @@
+"""Where a run stands in the decision tree: one path, to a leaf, with the numbers that led there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded import AMN_HISTORY, FIXES, MAMBA_HISTORY, PLAYBOOK_HISTORY, eval_report, make_spec, make_view, run_events
+from test_playbook import ANSWERS
+
+from engine.run.events import CheckJudged, EpochEnded, Event, GateJudged
+from engine.run.spec import EvalConfig, Gate
+from engine.run.state import Status
+from tui.control.answers import PREDICATES, Situation, gate_passed
+from tui.control.playbook import Position, load_playbook, locate
+from tui.control.views import RunView
+
+SPEC = make_spec()
+PASSED = [0.45, 0.52, 0.55, 0.56, 0.57]
+GOOD, NEAR, BAD = eval_report(r5=0.48), eval_report(r5=0.455), eval_report(r5=0.43)
+
+
+def view(values: Sequence[float | None], status: Status = Status.RUNNING, **changes: float | None) -> RunView:
+    return make_view(SPEC, run_events(SPEC, values, **changes), status=status)
+
+
+def baseline(values: Sequence[float | None], status: Status = Status.FINISHED) -> RunView:
+    spec = make_spec("amn", 2)
+    return make_view(spec, run_events(spec, values), status=status)
+
+
+def stand(run: RunView, *others: RunView) -> Position:
+    return locate(Situation(run, [run, *others], FIXES))
+
+
+def evidence(position: Position, node: str) -> str:
+    return next(step.evidence for step in position.path if step.node == node)
+
+
+def with_evals(run: RunView, **evals: object) -> RunView:
+    run.evals = {f"{name}-e0004": report for name, report in evals.items()}  # type: ignore[misc]
+    return run
+
+
+TABLE: list[tuple[str, RunView, list[RunView], str]] = [
+    ("nothing yet", view([]), [], "wait"),
+    ("queued", view([], Status.QUEUED), [], "wait"),
+    ("epoch 1", view([0.12]), [], "wait"),
+    ("stopped at epoch 1", view([0.12], Status.STOPPED), [], "never_judged"),
+    ("crashed at once", view([], Status.FAILED), [], "never_judged"),
+    ("missed, no baseline", view(MAMBA_HISTORY), [], "fix"),
+    ("missed, baseline passed", view(MAMBA_HISTORY), [baseline(AMN_HISTORY)], "fix"),
+    ("missed, baseline still training", view(MAMBA_HISTORY), [baseline([0.3], Status.RUNNING)], "fix"),
+    ("missed, baseline missed", view(MAMBA_HISTORY), [baseline([0.2, 0.3])], "data_suspect"),
+    ("missed and ended", view(MAMBA_HISTORY, Status.FINISHED), [], "fix"),
+    ("the baseline itself missed", baseline([0.2, 0.3]), [], "fix"),
+    ("passed, epoch 2", view(PASSED[:2]), [], "locked"),
+    ("passed, epoch 3", view(PASSED[:3]), [], "locked"),
+    ("passed, ended at epoch 3", view(PASSED[:3], Status.FINISHED), [], "smoke_now"),
+    ("passed, stopped at epoch 3", view(PASSED[:3], Status.STOPPED), [], "smoke_now"),
+    ("passed, epoch 4", view(PASSED[:4]), [], "smoke_now"),
+    ("smoke near", with_evals(view(PASSED), smoke=NEAR), [], "watch"),
+    ("smoke failed", with_evals(view(PASSED), smoke=BAD), [], "signatures"),
+    ("smoke passed", with_evals(view(PASSED), smoke=GOOD), [], "continue"),
+    ("smoke passed, ended", with_evals(view(PASSED, Status.FINISHED), smoke=GOOD), [], "full_now"),
+    ("full done", with_evals(view(PASSED, Status.FINISHED), smoke=GOOD, full=BAD), [], "after_training"),
+    ("another evaluation is not the smoke", with_evals(view(PASSED), other=GOOD), [], "smoke_now"),
+    ("collapsed margin", view(PASSED, margin=0.05), [], "fault"),
+    ("same-article negatives", view(PASSED, same_article_negatives=3), [], "fault"),
+    ("collapsed predictions, gate missed", view(MAMBA_HISTORY, pairwise_cosine=0.9), [], "fault"),
+    ("no margin", view(PASSED, margin=None), [], "undecidable"),
+    ("NaN at the gate", view([0.4, None, 0.6]), [], "undecidable"),
+]
+
+
+@pytest.mark.parametrize(("run", "others", "leaf"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_where_a_run_stands(run: RunView, others: list[RunView], leaf: str) -> None:
+    assert stand(run, *others).node == leaf
+
+
+def test_the_recorded_history_misses_by_what_the_record_says() -> None:
+    position = stand(view(PLAYBOOK_HISTORY[:4]), baseline(AMN_HISTORY))
+    assert evidence(position, "gate_passed") == "0.472 < 0.500, missed by 0.028"
+    assert evidence(position, "narrow_miss") == "5.6% short, rising; reached the bar at epoch 4"
+    assert "amn-0002: 0.577 ≥ 0.500, by 0.077" in evidence(position, "baseline_passed")
+    assert position.title == "Fix 1, Temperature: loss.temperature = 0.05"
+    assert position.actions[0] == "restart"
+    assert position.next_rung is not None
+    assert position.next_rung.patch == {"loss.temperature": 0.05}
+
+
+def test_before_the_gate_the_tree_waits_with_the_number_so_far() -> None:
+    position = stand(view(PLAYBOOK_HISTORY[:1]))
+    assert position.path[-1].branch == "no"
+    assert position.path[-1].evidence == "1 of 2 epochs done, val_cosine 0.412"
+    assert "epoch 2" in position.say
+
+
+@pytest.mark.parametrize(
+    ("values", "branch"), [([0.45, 0.48], "yes"), ([0.49, 0.48], "no"), ([0.4, 0.47], "no"), ([None, 0.48], "no")]
+)
+def test_a_narrow_miss_is_less_than_a_twentieth_and_rising(values: list[float | None], branch: str) -> None:
+    steps = {step.node: step.branch for step in stand(view(values)).path}
+    assert steps["narrow_miss"] == branch
+
+
+def test_a_failed_check_is_named_with_its_number() -> None:
+    position = stand(view(PASSED, margin=0.05))
+    assert "margin 0.050 < 0.100, missed by 0.050" in position.say
+
+
+def test_a_lost_gate_event_is_judged_from_the_epochs_record() -> None:
+    events = [event for event in run_events(SPEC, MAMBA_HISTORY) if not isinstance(event, GateJudged)]
+    assert stand(make_view(SPEC, events)).node == "fix"
+
+
+def test_checks_that_were_not_recorded_are_not_clean() -> None:
+    events = [event for event in run_events(SPEC, PASSED) if not isinstance(event, CheckJudged)]
+    assert stand(make_view(SPEC, events)).node == "undecidable"
+
+
+def test_a_gate_that_was_recorded_as_passed_without_a_number_has_not_passed() -> None:
+    lie = GateJudged(name="val_cosine@2", epoch=2, value=None, bar=0.5, verdict="passed")
+    events = [event for event in run_events(SPEC, [0.4, None]) if not isinstance(event, GateJudged)]
+    assert stand(make_view(SPEC, [*events, lie])).node == "undecidable"
+
+
+def test_a_baseline_on_other_data_says_nothing() -> None:
+    other = baseline([0.2, 0.3])
+    other.spec = msgspec.structs.replace(other.spec, data=msgspec.structs.replace(other.spec.data, split_seed=1))
+    position = stand(view(MAMBA_HISTORY), other)
+    assert evidence(position, "baseline_passed") == "no baseline run on this data yet"
+
+
+def test_the_newest_baseline_that_was_judged_bounds_the_run() -> None:
+    newer_spec = make_spec("amn", 3)
+    newer = make_view(newer_spec, run_events(newer_spec, [0.3]), status=Status.RUNNING)
+    assert stand(view(MAMBA_HISTORY), baseline([0.2, 0.3]), newer).node == "data_suspect"
+
+
+@pytest.mark.parametrize(("at_epoch", "leaf"), [(2, "smoke_now"), (5, "locked"), (0, "locked")])
+def test_the_smoke_evaluation_has_its_own_epoch(at_epoch: int, leaf: str) -> None:
+    spec = msgspec.structs.replace(SPEC, evals={"smoke": EvalConfig(at_epoch=at_epoch)})
+    position = stand(make_view(spec, run_events(spec, PASSED[:4])))
+    assert position.node == leaf
+    if at_epoch == 0:
+        assert "epoch 12" in position.title
+
+
+def test_a_retrieval_gate_without_a_number_decides_nothing() -> None:
+    for verdict in ("passed", "missed", "undecidable"):
+        gates = [msgspec.structs.replace(GOOD.gates[0], value=None, verdict=verdict), *BAD.gates[1:]]
+        report = msgspec.structs.replace(GOOD, gates=gates)
+        assert stand(with_evals(view(PASSED), smoke=report)).node == "undecidable"
+    assert stand(with_evals(view(PASSED), smoke=msgspec.structs.replace(GOOD, gates=[]))).node == "undecidable"
+
+
+def test_the_newest_smoke_evaluation_counts() -> None:
+    run = view(PASSED)
+    run.evals = {"smoke-e0004": BAD, "smoke-e0005": eval_report("smoke-e0005", epoch=5, r5=0.48)}
+    assert stand(run).node == "continue"
+
+
+VALUES = st.lists(st.none() | st.floats(-1.0, 1.0), max_size=6)
+REPORTS = st.dictionaries(
+    st.sampled_from(["smoke-e0004", "full-e0006"]),
+    st.sampled_from([GOOD, NEAR, BAD, msgspec.structs.replace(GOOD, gates=[])]),
+)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    """Any history, some of its events lost or repeated, any verdicts on record, any status, any baseline."""
+    margin = draw(st.none() | st.floats(-1, 1))
+    events: list[Event] = run_events(SPEC, draw(VALUES), margin=margin, head_is_right=draw(st.booleans()))
+    numbers = st.none() | st.floats(-1, 1)
+    verdicts = st.sampled_from(["passed", "missed", "pending", "undecidable"])
+    for _ in range(draw(st.integers(0, 2))):
+        fake = GateJudged(name="val_cosine@2", epoch=2, value=draw(numbers), bar=0.5, verdict=draw(verdicts))
+        events.insert(draw(st.integers(0, len(events))), fake)
+    events = [event for event in events if draw(st.integers(0, 9))]
+    run = make_view(SPEC, events, status=draw(st.sampled_from(list(Status))), evals=draw(REPORTS))
+    others = [baseline(draw(VALUES), draw(st.sampled_from(list(Status))))] if draw(st.booleans()) else []
+    return Situation(run, [run, *others], FIXES if draw(st.booleans()) else [])
+
+
+@given(situations())
+def test_every_run_stands_on_one_leaf_by_one_path(at: Situation) -> None:
+    position = locate(at)
+    nodes = load_playbook().node
+    assert not nodes[position.node].asks
+    visited = [step.node for step in position.path]
+    assert len(set(visited)) == len(visited)
+    for step, following in zip(position.path, [*visited[1:], position.node], strict=True):
+        assert nodes[step.node].answers[step.branch] == following
+    assert locate(at) == position
+
+
+@given(situations())
+def test_a_predicate_gives_only_answers_that_are_known(at: Situation) -> None:
+    for name, predicate in PREDICATES.items():
+        answer = predicate(at)
+        assert answer.branch in ANSWERS[name]
+        assert answer.evidence
+
+
+@given(situations())
+def test_no_run_passes_its_gate_without_a_number(at: Situation) -> None:
+    recorded = at.run.state.gates.get("val_cosine@2")
+    record = next((row for row in at.run.state.epochs if row.epoch == 2), None)
+    number = recorded.value if recorded else record.val_cosine if record else None
+    if number is None:
+        assert gate_passed(at).branch != "yes"
+        assert ("gate_passed", "yes") not in {(step.node, step.branch) for step in locate(at).path}
+
+
+def test_a_gate_on_another_metric_is_walked_by_that_metric() -> None:
+    spec = make_spec(gates=[Gate(metric="margin", epoch=1, at_least=0.35)])
+    events = [
+        msgspec.structs.replace(event, record=msgspec.structs.replace(event.record, margin=0.29 + 0.02 * seq))
+        if isinstance(event, EpochEnded)
+        else event
+        for seq, event in enumerate(e for e in run_events(spec, [0.6, 0.6]) if not isinstance(e, GateJudged))
+    ]
+    run = make_view(spec, events)
+    position = stand(run)
+    assert position.path[2].question.startswith("margin")

@@ -1,0 +1,98 @@
+"""Figures of predictions against pair-by-pair definitions, and a collapse that they must show."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from engine.run.events import EpochRecord
+from engine.run.gates import judge_checks
+from engine.run.spec import CheckBars
+from engine.sanity import (
+    effective_rank,
+    inspect_predictions,
+    mean_negative_cosine,
+    mean_pairwise_cosine,
+    top1_accuracy,
+)
+
+
+def units(rows: int, dim: int = 16, seed: int = 0) -> Tensor:
+    return functional.normalize(torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@given(articles=st.lists(st.integers(-1, 3), min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_negatives_are_the_targets_of_other_articles(articles: list[int], seed: int) -> None:
+    predictions, targets = units(len(articles), seed=seed), units(len(articles), seed=seed + 1)
+    pairs = [
+        float(predictions[i] @ targets[j])
+        for i in range(len(articles))
+        for j in range(len(articles))
+        if i != j and (articles[i] == -1 or articles[i] != articles[j])
+    ]
+    found = mean_negative_cosine(predictions, targets, np.array(articles))
+    assert found == pytest.approx(sum(pairs) / len(pairs), abs=1e-6) if pairs else math.isnan(found)
+
+
+@given(rows=st.integers(2, 12), seed=st.integers(0, 99))
+def test_pairwise_cosine_is_the_mean_over_different_rows(rows: int, seed: int) -> None:
+    vectors = units(rows, seed=seed)
+    plain = [float(vectors[i] @ vectors[j]) for i in range(rows) for j in range(rows) if i != j]
+    assert mean_pairwise_cosine(vectors) == pytest.approx(sum(plain) / len(plain), abs=1e-6)
+
+
+def test_effective_rank_counts_directions() -> None:
+    assert effective_rank(units(1).expand(50, -1)) == pytest.approx(1, abs=1e-3)
+    assert effective_rank(torch.eye(16)) == pytest.approx(16, rel=1e-6)
+    assert effective_rank(torch.eye(4).repeat(20, 1)) == pytest.approx(4, rel=1e-6)
+    singular = torch.linalg.svdvals(units(40).double())
+    shares = singular / singular.sum()
+    assert effective_rank(units(40)) == pytest.approx(float(torch.exp(-(shares * shares.log()).sum())), rel=1e-6)
+    assert math.isnan(effective_rank(torch.full((4, 4), torch.nan)))
+
+
+def test_top1_asks_for_the_own_candidate_and_takes_no_tie() -> None:
+    candidates = units(20)
+    assert top1_accuracy(candidates, candidates) == 1
+    assert top1_accuracy(candidates.roll(1, 0), candidates) == 0
+    assert top1_accuracy(units(1).expand(20, -1), units(1, seed=1).expand(20, -1)) == 0
+
+
+def test_good_predictions_pass_the_bars_and_collapsed_ones_do_not() -> None:
+    targets, articles = units(300, 64), np.arange(300) // 3
+    good = functional.normalize(targets + 0.5 * units(300, 64, seed=1), dim=-1)
+    collapsed = functional.normalize(targets.mean(0, keepdim=True) + 0.01 * units(300, 64, seed=1), dim=-1)
+    verdicts = []
+    for predictions in (good, collapsed):
+        seen = inspect_predictions(predictions, targets, articles)
+        record = EpochRecord(
+            epoch=1, margin=seen.margin, pairwise_cosine=seen.pairwise_cosine, same_article_negatives=0
+        )
+        verdicts.append({name: judged.verdict for name, judged in judge_checks(CheckBars(), record).items()})
+    assert set(verdicts[0].values()) == {"passed"}
+    assert verdicts[1] == {"margin": "missed", "pairwise_cosine": "missed", "same_article_negatives": "passed"}
+
+
+def test_both_spaces_are_ranked_and_one_may_fail_where_the_other_does_not() -> None:
+    targets = units(50, 16)
+    predictions = functional.normalize(torch.cat([targets[:, :4], units(50, 12, seed=1) * 5], dim=1), dim=-1)
+    seen = inspect_predictions(
+        predictions, targets, np.arange(50), lambda vectors: functional.normalize(vectors[:, :4], dim=-1)
+    )
+    assert seen.top1_projected == 1
+    assert seen.top1_target < 0.5
+    assert inspect_predictions(predictions, targets, np.arange(50)).top1_projected is None
+
+
+def test_one_window_gives_figures_that_say_they_cannot_be_known() -> None:
+    seen = inspect_predictions(units(1), units(1), np.array([0]))
+    assert seen.val_cosine == pytest.approx(1)
+    assert math.isnan(seen.margin)
+    assert math.isnan(seen.pairwise_cosine)

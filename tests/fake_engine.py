@@ -1,0 +1,160 @@
+"""A stand-in for the engine: real processes, events, stops and crashes, without a model.
+
+`python fake_engine.py train --run-dir DIR [behaviour]` walks through epochs of a twentieth of a second, records them as
+the engine would and obeys the stop file; `evaluate --out FILE` writes a report. Behaviours make it end badly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from engine.run.directory import RunDirectory, write_atomically
+from engine.run.events import (
+    CheckpointSaved,
+    EpochEnded,
+    EpochRecord,
+    EventWriter,
+    GateJudged,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+)
+from engine.run.gates import judge_gate
+from engine.run.spec import ConfigError, Gate
+
+STEPS = 10
+"""Steps of an epoch; the stop file is looked for after each."""
+
+
+def main() -> int:
+    """Do what the command line says; returns the exit code."""
+    options = parse()
+    if options.verb == "evaluate":
+        return evaluate(options.out)
+    if options.ignore_term:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if options.stubborn_child:
+        spawn_stubborn_child(options.run_dir)
+    if options.print:
+        print(options.print, flush=True)
+    code = train(options)
+    if options.raises:
+        raise RuntimeError(options.raises)
+    if options.segfault:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return code or options.exit_code
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("verb", choices=["train", "evaluate"])
+    parser.add_argument("--run-dir", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epoch-s", type=float, default=0.05)
+    parser.add_argument("--values", default="0.4123,0.4719,0.4944,0.5071", help="val_cosine by epoch; the last repeats")
+    parser.add_argument("--print")
+    parser.add_argument("--exit-code", type=int, default=0)
+    parser.add_argument("--raises")
+    parser.add_argument("--segfault", action="store_true")
+    parser.add_argument("--ignore-term", action="store_true")
+    parser.add_argument("--stubborn-child", action="store_true")
+    parser.add_argument("--out", type=Path)
+    return parser.parse_known_args()[0]
+
+
+def train(options: argparse.Namespace) -> int:
+    """Record epoch after epoch; a checkpoint is a file that holds the number of steps."""
+    run = RunDirectory(options.run_dir)
+    try:
+        gates = run.read_spec().gates
+    except ConfigError:
+        gates = [Gate()]
+    values = [float(value) for value in options.values.split(",")]
+    saved = run.path / "steps"
+    step = int(saved.read_text()) if options.resume and saved.exists() else 0
+    writer = EventWriter(run.events_file)
+    writer.write(
+        RunStarted(
+            epochs=options.epochs,
+            steps_per_epoch=STEPS,
+            num_train=100,
+            num_val=10,
+            num_parameters=1,
+            device="cpu",
+            threads=1,
+            resumed_step=step,
+        )
+    )
+    history = [msgspec.to_builtins(record) for record in run.read_history()]
+    while step < options.epochs * STEPS:
+        time.sleep(options.epoch_s / STEPS)
+        step += 1
+        epoch = -(-step // STEPS)
+        if run.stop_file.exists():
+            saved.write_text(str(step))
+            writer.write(CheckpointSaved(label="last", epoch=epoch, step=step, val_cosine=None, bytes=2, seconds=0.0))
+            writer.write(RunStopped(epoch=epoch, step=step))
+            return 0
+        if step % STEPS == 0:
+            value = values[min(epoch, len(values)) - 1]
+            record = EpochRecord(epoch=epoch, step=step, val_cosine=value, time=options.epoch_s)
+            writer.write(EpochEnded(record=record))
+            for gate in gates:
+                if gate.epoch == epoch:
+                    judged = judge_gate(gate, record, {})
+                    writer.write(
+                        GateJudged(
+                            name=gate.name,
+                            epoch=epoch,
+                            value=judged.value,
+                            bar=judged.bar,
+                            verdict=judged.verdict,
+                            detail=judged.detail,
+                        )
+                    )
+            saved.write_text(str(step))
+            writer.write(CheckpointSaved(label="best", epoch=epoch, step=step, val_cosine=value, bytes=2, seconds=0.0))
+            history.append(msgspec.to_builtins(record))
+            write_atomically(run.history_file, json.dumps(history).encode())
+    if not (options.raises or options.segfault or options.exit_code):
+        writer.write(RunFinished(reason="epochs", epoch=options.epochs, best_epoch=1, best_val_cosine=values[0]))
+    return 0
+
+
+def evaluate(out: Path) -> int:
+    """Write a report whose gates pass but for Eff@5, which the real engine answers with exit code 1."""
+    from recorded import eval_report
+
+    report = eval_report(out.stem)
+    write_atomically(out, msgspec.json.encode(report))
+    print(report.eval_line)
+    return 0 if report.passed else 1
+
+
+def spawn_stubborn_child(run_dir: Path) -> None:
+    """Leave a child behind that ignores TERM; its pid is in `child.pid` once it does."""
+    code = (
+        "import os, signal, sys, time, pathlib\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1] + '.new').write_text(str(os.getpid()))\n"
+        "os.rename(sys.argv[1] + '.new', sys.argv[1])\n"
+        "time.sleep(600)\n"
+    )
+    subprocess.Popen([sys.executable, "-I", "-S", "-c", code, str(run_dir / "child.pid")], start_new_session=False)
+    while not (run_dir / "child.pid").exists():
+        time.sleep(0.005)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

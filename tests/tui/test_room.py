@@ -1,0 +1,237 @@
+"""The room, driven by keys: what shows, what is refused and why, and what reaches the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from engine.run.directory import list_runs
+from engine.run.runs_file import RunsFile, load_runs
+from engine.run.state import Status
+from textual.pilot import Pilot
+from textual.widgets import Button
+from tui.app import RoomApp
+from tui.panes.log import LogPane
+from tui.panes.pane import Pane
+from tui.panes.status_strip import StatusStrip
+from tui.screens.confirm import ConfirmScreen
+from tui.screens.help import HelpScreen
+
+SIZES = {"small": (80, 24), "working": (120, 35), "roomy": (160, 45), "wide": (200, 60)}
+
+
+def open_app(file: RunsFile, *, readonly: bool = False, plain: bool = False) -> RoomApp:
+    return RoomApp(file, file.runs_dir, readonly=readonly, plain=plain)
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object], what: str) -> None:
+    """Let the room work until a condition holds."""
+    for _ in range(400):
+        if condition():
+            return
+        await pilot.pause(0.05)
+    raise AssertionError(f"not within 20 s: {what}")
+
+
+def shown_panes(app: RoomApp) -> list[int]:
+    return sorted(pane.NUMBER for pane in app.screen.query(Pane) if pane.region.area and pane.display)
+
+
+def notices(app: RoomApp) -> list[str]:
+    return [notification.message for notification in app._notifications]
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+async def test_an_empty_room_says_which_keys_start_something(runs_file: RunsFile, size: tuple[int, int]) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        strip = str(app.screen.query_one(StatusStrip).render())
+        assert "T trains Mamba-S" in strip
+        assert "B the AMN baseline" in strip
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("small", [2]), ("working", [2, 3, 4, 5, 6]), ("wide", [1, 2, 3, 4, 5, 6, 7])],
+)
+@pytest.mark.usefixtures("recorded_runs")
+async def test_each_size_shows_the_panes_it_has_room_for(runs_file: RunsFile, size: str, expected: list[int]) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await pilot.pause()
+        assert shown_panes(app) == expected
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_at_80x24_the_numbers_go_from_pane_to_pane(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        for number in range(1, 8):
+            await pilot.press(str(number))
+            await pilot.pause()
+            assert shown_panes(app) == [number]
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_a_pane_without_a_place_has_the_screen_to_itself_until_escape(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["working"]) as pilot:
+        await pilot.press("1")
+        await pilot.pause()
+        assert shown_panes(app) == [1]
+        await pilot.press("escape")
+        await pilot.pause()
+        assert shown_panes(app) == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_m_maximises_the_pane_and_m_again_brings_the_others_back(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["working"]) as pilot:
+        await pilot.press("4", "m")
+        await pilot.pause()
+        assert shown_panes(app) == [4]
+        await pilot.press("m")
+        await pilot.pause()
+        assert shown_panes(app) == [2, 3, 4, 5, 6]
+
+
+async def test_t_starts_one_run_and_says_why_it_will_not_start_another(
+    runs_file: RunsFile, fake_engine: list[str]
+) -> None:
+    fake_engine += ["--epochs", "1000"]
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.press("T")
+        await until(pilot, lambda: app.scene and app.scene.selected, "a run")
+        assert app.scene and app.scene.selected
+        assert app.scene.selected.id == "mamba_s-0001"
+        await pilot.press("T")
+        await pilot.pause()
+        assert any("mamba_s-0001 is running already" in notice for notice in notices(app))
+        assert len(list_runs(runs_file.runs_dir)) == 1
+
+
+async def test_r_restarts_with_the_recommended_fix_and_u_takes_it_back(
+    runs_file: RunsFile, recorded_runs: Path, fake_engine: list[str]
+) -> None:
+    fake_engine += ["--epochs", "1000"]
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.pause()
+        await pilot.press("R")
+        await until(pilot, lambda: len(app.watcher.views) == 3, "the child")
+        child = list(app.watcher.views.values())[-1]
+        assert child.spec.parent == "mamba_s-0001"
+        assert child.spec.patch == {"loss.temperature": 0.05}
+        await until(pilot, lambda: child.status is Status.RUNNING, "the child to run")
+        await pilot.press("u")
+        await until(pilot, lambda: not child.status.is_alive, "the child to stop")
+        actions = [(entry.action, entry.phase) for entry in app.actions.journal.read()]
+        assert actions[:3] == [("restart", "intent"), ("restart", "done"), ("undo", "intent")]
+
+
+async def test_kill_asks_and_enter_means_cancel(runs_file: RunsFile, fake_engine: list[str]) -> None:
+    fake_engine += ["--epochs", "1000"]
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.press("B")
+        await until(pilot, lambda: app.scene and app.scene.selected and app.scene.selected.state.started, "a run")
+        run = app.scene and app.scene.selected
+        assert run
+        await pilot.press("K")
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen)
+        assert isinstance(app.focused, Button)
+        assert app.focused.id == "cancel"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert run.directory.read_life().lock_held
+        await pilot.press("K", "y")
+        await until(pilot, lambda: not run.directory.read_life().lock_held, "its end")
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_read_only_takes_no_action(runs_file: RunsFile, fake_engine: list[str]) -> None:
+    app = open_app(runs_file, readonly=True)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.press("T", "B", "R", "E", "S")
+        await pilot.pause()
+        assert len(list_runs(runs_file.runs_dir)) == 2
+        assert all("read-only" in notice for notice in notices(app))
+        assert not app.actions.journal.read()
+
+
+async def test_with_confirm_every_action_shows_its_plan_first(
+    runs_file: RunsFile, recorded_runs: Path, fake_engine: list[str]
+) -> None:
+    path = Path(runs_file.path)
+    path.write_text(path.read_text().replace("[room]", "[room]\nconfirm = true"))
+    app = open_app(load_runs(path))
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.pause()
+        await pilot.press("R")
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert len(list_runs(runs_file.runs_dir)) == 2
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_a_broken_runs_toml_is_named_and_the_old_settings_stay(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    path = Path(runs_file.path)
+    good = path.read_text()
+    async with app.run_test(size=SIZES["wide"]) as pilot:
+        await pilot.pause()
+        path.write_text(good + "\n[run.amn.sampler]\nbatch_sise = 3\n")
+        app.poll()
+        await pilot.pause()
+        strip = str(app.screen.query_one(StatusStrip).render())
+        assert 'unknown key "batch_sise"' in strip
+        assert app.file is runs_file
+        path.write_text(good + "\n# mended\n")
+        app.poll()
+        await pilot.pause()
+        assert "batch_sise" not in str(app.screen.query_one(StatusStrip).render())
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_hostile_log_lines_show_as_text_and_do_nothing(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["wide"]) as pilot:
+        await pilot.press("5", "m", "g")
+        await pilot.pause()
+        log = app.screen.query_one(LogPane).log_view
+        rows = [log.render_line(y).text for y in range(log.size.height)]
+        assert any("[@click=app.quit]click[/]" in row for row in rows)
+        assert any(row.strip() == "red" for row in rows)
+        assert not any("\x1b" in row or "\x07" in row for row in rows)
+        await pilot.click(LogPane, offset=(20, 6))
+        assert app.is_running
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_help_lists_every_key_of_the_room(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["wide"]) as pilot:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        rows = "\n".join(str(row) for row in app.screen._rows())
+        for key in ("T", "B", "R", "E", "S", "K", "u", "?", "q", "m", "/", "f", "[", "]"):
+            assert f"{key:>14}" in rows
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not isinstance(app.screen, HelpScreen)
+
+
+def test_no_key_of_the_room_does_two_things() -> None:
+    from tui.keymap import ROOM_BINDINGS
+
+    keys = [key for binding in ROOM_BINDINGS for key in binding.key.split(",")]
+    assert len(keys) == len(set(keys))
+    assert all(binding.id and binding.tooltip for binding in ROOM_BINDINGS)

@@ -1,0 +1,55 @@
+"""Pictures of the room on recorded runs. A run that missed, a baseline that passed, floors above the gate's bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from engine.run.runs_file import RunsFile
+from textual.pilot import Pilot
+from tui.app import RoomApp
+from tui.control.usage import MachineUsage, UsageMeter
+
+SnapCompare = Callable[..., bool]
+
+
+@pytest.fixture(autouse=True)
+def a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same figures on every machine."""
+    usage = MachineUsage(2, 12.0, 4 << 30, 24 << 30, 80 << 30)
+    monkeypatch.setattr(UsageMeter, "read", lambda *_: usage)
+
+
+def app_for(file: RunsFile, **options: Any) -> RoomApp:
+    return RoomApp(file, file.runs_dir, **options)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 35), (160, 45), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.usefixtures("recorded_runs")
+def test_the_room(snap_compare: SnapCompare, runs_file: RunsFile, size: tuple[int, int]) -> None:
+    """One pane at 80x24; chart, gates, tree, versus and log from 120x35; runs and system at 200x60."""
+    assert snap_compare(app_for(runs_file), terminal_size=size)
+
+
+@pytest.mark.usefixtures("recorded_runs")
+def test_the_room_in_ascii(snap_compare: SnapCompare, runs_file: RunsFile) -> None:
+    """Mamba and AMN, passed and missed are told apart without a single character beyond ASCII."""
+    assert snap_compare(app_for(runs_file, plain=True), terminal_size=(120, 35))
+
+
+@pytest.mark.parametrize("pane", ["1", "3", "4", "5", "6"])
+@pytest.mark.usefixtures("recorded_runs")
+def test_a_pane_alone_at_80x24(snap_compare: SnapCompare, runs_file: RunsFile, pane: str) -> None:
+    """Everything that matters of a pane fits into 80x24."""
+
+    async def go_there(pilot: Pilot[None]) -> None:
+        await pilot.press(pane)
+        await pilot.pause()
+
+    assert snap_compare(app_for(runs_file), terminal_size=(80, 24), run_before=go_there)
+
+
+def test_an_empty_room(snap_compare: SnapCompare, runs_file: RunsFile) -> None:
+    """What to press first."""
+    assert snap_compare(app_for(runs_file), terminal_size=(120, 35))

@@ -1,0 +1,76 @@
+"""From a key to an act: what an action of the playbook will do to the selected run, in words and as a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tui.control.actions import Actions
+from tui.control.scene import Scene
+from tui.control.views import RunView
+from tui.messages import ActionDone
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that will change the world once it is called."""
+
+    plan: list[str]
+    """What it will do, for the person who is asked."""
+    carry_out: Callable[[], ActionDone]
+    """Does it; blocks while processes start, so not for the event loop."""
+
+
+def prepare(action: str, scene: Scene, actions: Actions) -> Act:
+    """The act behind an action that applies now (its name is not among the scene's reasons)."""
+    model, baseline = actions.file.room.compare
+    run = scene.selected
+    if action in {"start", "start_baseline"}:
+        return _start(model if action == "start" else baseline, actions)
+    if action == "undo" and scene.undo is not None:
+        undo = scene.undo
+
+        def take_back() -> ActionDone:
+            resumed = actions.undo(undo)
+            return ActionDone(f"{resumed.id} goes on where it was", resumed.id)
+
+        return Act([f"stops {undo.child} and resumes {undo.run}"], take_back)
+    if action == "restart" and scene.plan is not None:
+        plan = scene.plan
+
+        def restart() -> ActionDone:
+            child = actions.restart(plan)
+            return ActionDone(f"{child.id} has started; u undoes it within {actions.file.room.undo_s:.0f} s", child.id)
+
+        return Act(plan.lines(), restart)
+    assert run is not None, f"{action} needs a run"
+    if action in {"evaluate", "evaluate_full"}:
+        return _evaluate(run, "full" if action == "evaluate_full" else "smoke", actions)
+    return _end(run, action, actions)
+
+
+def _start(name: str, actions: Actions) -> Act:
+    def start() -> ActionDone:
+        run = actions.start(name, only_one=True)
+        return ActionDone(f"{run.id} has started", run.id)
+
+    return Act([f"starts [run.{name}]"], start)
+
+
+def _evaluate(run: RunView, name: str, actions: Actions) -> Act:
+    def evaluate() -> ActionDone:
+        actions.evaluate(run, name)
+        return ActionDone(f"{name} evaluation of {run.id} has started")
+
+    return Act([f"evaluates the best checkpoint of {run.id}"], evaluate)
+
+
+def _end(run: RunView, action: str, actions: Actions) -> Act:
+    is_kill = action == "kill"
+
+    def end() -> ActionDone:
+        (actions.kill if is_kill else actions.stop)(run.directory)
+        return ActionDone(f"{run.id} is asked to {'end now' if is_kill else 'finish its step and save'}")
+
+    cost = "what it learned since its last checkpoint is lost" if is_kill else "it saves a checkpoint first"
+    return Act([f"{'kills' if is_kill else 'stops'} {run.id}", cost], end)

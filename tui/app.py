@@ -1,0 +1,266 @@
+"""The application: polls the folder, puts the scene together, hands it down, and sends keys to the actions.
+
+It decides nothing: judgement is in `tui.control`, looks are in the panes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App
+from textual.binding import BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from engine.run.runs_file import RunsFile, load_runs
+from engine.run.spec import ConfigError
+from tui.acts import Act, prepare
+from tui.control.actions import Actions
+from tui.control.alerts import Seen, alerts_since, look
+from tui.control.scene import Scene, build_scene
+from tui.control.usage import MachineUsage, UsageMeter
+from tui.control.views import Watcher
+from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
+from tui.messages import ActionDone, ActionFailed
+from tui.panes.chart import METRICS, ChartPane
+from tui.panes.log import LogPane
+from tui.panes.runs import RunsPane
+from tui.screens.confirm import ConfirmScreen
+from tui.screens.help import HelpScreen
+from tui.screens.room import RoomScreen
+from tui.text import clean
+
+POLL_S = 0.5
+"""Two looks a second: what a person can follow, at a fraction of a percent of a core."""
+USAGE_S = 2.0
+"""CPU shares over less than this are noise."""
+
+
+class RoomApp(App[None]):
+    """The control room over one runs folder."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "lvm-tui"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = list(ROOM_BINDINGS)
+
+    scene: reactive[Scene | None] = reactive(None, init=False)
+
+    def __init__(self, file: RunsFile, runs_dir: Path, *, readonly: bool = False, plain: bool = False) -> None:
+        super().__init__()
+        self.file = file
+        self.runs_dir = runs_dir
+        self.readonly = readonly
+        self.plain = plain
+        self.watcher = Watcher(runs_dir, file.room.stall_s)
+        self.actions = Actions(file, runs_dir, "person", readonly=readonly)
+        self.selected_id = ""
+        self._tick = 0
+        self._problem = ""
+        self._seen: dict[str, Seen] = {}
+        self._meter = UsageMeter(runs_dir)
+        self._usage: MachineUsage | None = None
+        self._file_mark = _mark(file)
+        self._had_terminal = _has_terminal()
+        self._room = RoomScreen()
+
+    def get_default_screen(self) -> Screen[None]:
+        """The room itself."""
+        return self._room
+
+    def on_mount(self) -> None:
+        """Look once, then keep looking."""
+        self.theme = self.file.room.theme if self.file.room.theme in self.available_themes else "textual-dark"
+        self._room.plain = self.plain
+        self.read_usage()
+        self.poll()
+        self.set_interval(POLL_S, self.poll)
+        self.set_interval(USAGE_S, self.read_usage)
+        self._handle_signals()
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def poll(self) -> None:
+        """Take in what changed on disk and show it."""
+        if self._had_terminal and not _has_terminal():
+            self.exit(return_code=128 + signal.SIGHUP)
+            return
+        self._reload_file()
+        if self.watcher.poll() or not self._tick:
+            self._tick += 1
+        self._announce()
+        self.show_scene()
+
+    def show_scene(self) -> None:
+        """Hand the moment down to the panes."""
+        self.scene = build_scene(
+            self.actions,
+            self.watcher,
+            self.selected_id,
+            now=time.time(),
+            tick=self._tick,
+            problem=self._problem,
+            usage=self._usage,
+        )
+        self._room.scene = self.scene
+
+    def read_usage(self) -> None:
+        """Ask what the runs cost."""
+        self._usage = self._meter.read(list(self.watcher.views.values()))
+
+    def _reload_file(self) -> None:
+        """Take up an edited runs.toml; keep the old one, and say why, if it is broken."""
+        mark = _mark(self.file)
+        if mark == self._file_mark:
+            return
+        self._file_mark = mark
+        self._tick += 1
+        try:
+            self.file = load_runs(Path(self.file.path))
+        except ConfigError as error:
+            self._problem = f"{error} The settings read before stay in force."
+            self.notify(clean(self._problem), title="runs.toml", severity="error", markup=False, timeout=15)
+            return
+        self._problem = ""
+        self.actions = Actions(self.file, self.runs_dir, "person", readonly=self.readonly)
+
+    def _announce(self) -> None:
+        for view in self.watcher.views.values():
+            for alert in alerts_since(self._seen.get(view.id), view):
+                title, text = clean(f"{alert.run}: {alert.title}"), clean(alert.text)
+                self.notify(text, title=title, severity=alert.severity, markup=False, timeout=10)
+                self.bell()
+            self._seen[view.id] = look(view)
+
+    # ── keys that look ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_leave(self) -> None:
+        """Close the room. Nothing is stopped: engines live in sessions of their own."""
+        self.exit()
+
+    def action_help(self) -> None:
+        """Every key that works here."""
+        focused = self.focused
+        name = type(focused).__name__ if focused else ""
+        self.push_screen(HelpScreen(name, getattr(focused, "BINDINGS", []), plain=self.plain))
+
+    def action_pane(self, number: int) -> None:
+        """Go to a pane."""
+        self._room.go_to(number)
+
+    def action_maximize_pane(self) -> None:
+        """The current pane alone, and back."""
+        self._room.maximize_current()
+
+    def action_out(self) -> None:
+        """One layer out."""
+        self._room.step_out()
+
+    def action_find(self) -> None:
+        """Search the log."""
+        self._room.go_to(LogPane.NUMBER)
+        self._room.query_one(LogPane).open_search()
+
+    def action_follow(self) -> None:
+        """Follow the log's end, or not."""
+        self._room.query_one(LogPane).toggle_follow()
+
+    def action_metric(self, step: int) -> None:
+        """Walk the chart's metrics."""
+        chart = self._room.query_one(ChartPane)
+        chart.metric = (chart.metric + step) % len(METRICS)
+
+    def action_select(self, step: int) -> None:
+        """Select the next or previous run, as the list has them: newest first."""
+        ids = list(reversed(self.watcher.views))
+        if ids and self.scene and self.scene.selected:
+            self.choose(ids[(ids.index(self.scene.selected.id) + step) % len(ids)])
+
+    def choose(self, run_id: str) -> None:
+        """Select a run."""
+        self.selected_id = run_id
+        self._tick += 1
+        self.show_scene()
+
+    def on_runs_pane_chosen(self, event: RunsPane.Chosen) -> None:
+        """A run was chosen in the list; Enter opens it on the chart."""
+        self.choose(event.run_id)
+        if event.opened:
+            self._room.go_to(ChartPane.NUMBER)
+
+    # ── keys that change the world ───────────────────────────────────────────────────────────────────────────────────
+
+    def action_act(self, action: str) -> None:
+        """Take an action of the playbook, or say why it does not apply."""
+        scene = self.scene
+        if scene is None:
+            return
+        if action in scene.reasons:
+            self.notify(clean(scene.reasons[action]), title=ACTION_KEYS[action][1], severity="warning", markup=False)
+            return
+        act = prepare(action, scene, self.actions)
+        if not (self.file.room.confirm or action == "kill"):
+            self.carry_out(act)
+            return
+
+        def answered(answer: bool | None) -> None:
+            if answer:
+                self.carry_out(act)
+
+        self.push_screen(ConfirmScreen(ACTION_KEYS[action][1], act.plan, action, plain=self.plain), answered)
+
+    @work(thread=True, group="actions", exit_on_error=False)
+    def carry_out(self, act: Act) -> None:
+        """Act off the event loop; say what came of it."""
+        try:
+            self.post_message(act.carry_out())
+        except (ConfigError, OSError) as error:
+            self.post_message(ActionFailed(str(error)))
+
+    def on_action_done(self, event: ActionDone) -> None:
+        """Show it, and look at the run it made."""
+        self.notify(clean(event.text), markup=False)
+        if event.run_id:
+            self.selected_id = event.run_id
+        self.poll()
+
+    def on_action_failed(self, event: ActionFailed) -> None:
+        """Say why."""
+        self.notify(clean(event.text), severity="error", markup=False, timeout=10)
+        self.poll()
+
+    def _handle_signals(self) -> None:
+        """Leave the terminal as it was found when told to end or hung up on."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._leave_with, 128 + number)
+
+    def _leave_with(self, code: int) -> None:
+        self.exit(return_code=code)
+
+
+def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) -> int:
+    """Run the room until it is left; returns the process's exit code."""
+    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain)
+    app.run()
+    return app.return_code or 0
+
+
+def _mark(file: RunsFile) -> tuple[int, int]:
+    try:
+        info = os.stat(file.path)
+    except OSError:
+        return 0, 0
+    return info.st_mtime_ns, info.st_size
+
+
+def _has_terminal() -> bool:
+    """Whether standard input is a terminal that has not been hung up."""
+    return sys.__stdin__ is not None and sys.__stdin__.isatty()

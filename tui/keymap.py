@@ -1,0 +1,58 @@
+"""Every key of the room in one table: bindings, help, hints and the decision tree's suggestions are made from it.
+
+Lower case looks, UPPER CASE changes the world.
+"""
+
+from __future__ import annotations
+
+from textual.binding import Binding
+
+ACTION_KEYS: dict[str, tuple[str, str]] = {
+    # the playbook's action: key, what it does
+    "start": ("T", "train Mamba-S"),
+    "start_baseline": ("B", "train the AMN baseline"),
+    "restart": ("R", "restart with the recommended fix"),
+    "evaluate": ("E", "smoke evaluation"),
+    "evaluate_full": ("F", "full evaluation"),
+    "stop": ("S", "stop after this step, with a checkpoint"),
+    "kill": ("K", "kill (asks first)"),
+    "undo": ("u", "undo the last restart"),
+}
+PANE_NAMES = ("runs", "chart", "gates", "tree", "log", "versus", "system")
+
+
+def _act(action: str, short: str) -> Binding:
+    key, tooltip = ACTION_KEYS[action]
+    return Binding(key, f"act('{action}')", short, tooltip=tooltip, id=f"act.{action}")
+
+
+def _look(key: str, action: str, short: str, tooltip: str, binding_id: str, *, display: str = "") -> Binding:
+    """A key that is not hinted at in the last line, but is in the help."""
+    return Binding(key, action, short, show=False, key_display=display or None, tooltip=tooltip, id=binding_id)
+
+
+ROOM_BINDINGS: list[Binding] = [
+    # in the order of the hints: what a narrow terminal cuts off comes last
+    Binding("question_mark", "help", "help", key_display="?", tooltip="every key that works here", id="room.help"),
+    _act("start", "train"),
+    _act("start_baseline", "baseline"),
+    _act("restart", "restart"),
+    _act("evaluate", "eval"),
+    _act("stop", "stop"),
+    _act("undo", "undo"),
+    Binding("q", "leave", "quit", tooltip="leave the room; training goes on", id="room.leave"),
+    Binding("slash", "find", "find", key_display="/", tooltip="search the log", id="log.find"),
+    _act("evaluate_full", "full eval"),
+    _act("kill", "kill"),
+    *(
+        _look(str(number), f"pane({number})", name, f"go to pane {number}, {name}", f"pane.{number}")
+        for number, name in enumerate(PANE_NAMES, start=1)
+    ),
+    _look("m", "maximize_pane", "maximise", "this pane alone, and back", "pane.maximize"),
+    _look("escape", "out", "back", "one layer out", "room.out"),
+    _look("f", "follow", "follow", "follow the log's end, or stay", "log.follow"),
+    _look("left_square_bracket", "metric(-1)", "metric", "previous metric", "chart.previous", display="["),
+    _look("right_square_bracket", "metric(1)", "metric", "next metric", "chart.next", display="]"),
+    _look("j", "select(1)", "next", "select the next run", "runs.next"),
+    _look("k", "select(-1)", "previous", "select the previous run", "runs.previous"),
+]

@@ -1,0 +1,75 @@
+"""The decision tree: where the run stands, the evidence for every branch taken, what comes next, which key does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.control.ladder import Rung
+from tui.control.playbook import load_playbook
+from tui.control.scene import Scene
+from tui.keymap import ACTION_KEYS
+from tui.panes.pane import Pane
+from tui.panes.playbook_tree import PlaybookTree
+from tui.panes.words import lines, signed
+
+_BRANCH_STYLE = {"yes": "$text-success", "no": "$text-error"}
+
+
+class DecisionTreePane(Pane):
+    """Where the selected run stands in the playbook."""
+
+    NUMBER = 4
+    NAME = "Decision tree"
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(can_focus=False):
+            yield Static(id="position")
+            yield PlaybookTree(load_playbook())
+
+    def show(self, scene: Scene) -> None:
+        self.query_one(PlaybookTree).mark(scene.position)
+        self.query_one("#position", Static).update(lines(*self._rows(scene)))
+
+    def _rows(self, scene: Scene) -> Iterator[Content]:
+        position = scene.position
+        if position is None or scene.selected is None:
+            yield self.say("No run yet: T starts one, and its place in the playbook shows here.", "$foreground-muted")
+            return
+        for step in position.path:
+            yield Content.assemble(
+                self.say(f"{step.question} ", "$foreground-muted"),
+                self.say(step.branch, _BRANCH_STYLE.get(step.branch, "$text-warning")),
+                self.say(f"  {step.evidence}"),
+            )
+        yield self.say(f"▸ {position.title}", "bold $text-accent")
+        yield from self._plan_rows(scene)
+        yield self.say(position.say)
+        for action in position.actions:
+            key, label = ACTION_KEYS[action]
+            reason = scene.reasons.get(action, "")
+            row = f"  {key}  {label}" + (f"  ({reason})" if reason else "")
+            yield self.say(row, "$foreground-disabled" if reason else "bold")
+        yield from self._ladder_rows(position.rungs)
+
+    def _plan_rows(self, scene: Scene) -> Iterator[Content]:
+        if scene.plan is not None:
+            for key, old, new in scene.plan.change:
+                yield self.say(f"  {key}: {old} → {new}   R restarts {scene.plan.base.id}", "bold")
+            yield self.say(f"  {scene.plan.rung.fix.reason}", "$foreground-muted")
+
+    def _ladder_rows(self, rungs: tuple[Rung, ...]) -> Iterator[Content]:
+        if not any(rung.standing == "tried" for rung in rungs):
+            return
+        yield self.say("ladder so far (gate's metric, child minus parent):", "$foreground-muted")
+        for rung in rungs:
+            if rung.standing == "tried":
+                patch = ", ".join(f"{key}={value}" for key, value in rung.patch.items())
+                effect = signed(rung.effect) if rung.effect is not None else "not judged yet"
+                yield self.say(f"  {rung.number} {patch}  {effect}  {rung.child}")
+            elif rung.standing in {"verified", "failed check"}:
+                yield self.say(f"  {rung.number} {rung.fix.title}: {rung.standing}, {rung.detail}")

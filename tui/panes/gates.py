@@ -1,0 +1,111 @@
+"""Gates and sanity checks: what was judged, each number with its bar and its margin in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.control.report import duration
+from tui.control.scene import Scene
+from tui.control.views import RunView
+from tui.panes.pane import Pane
+from tui.panes.words import lines, number, verdict_mark
+
+_LABELS = {
+    "margin": "A margin",
+    "same_article_negatives": "B same-article negatives",
+    "pairwise_cosine": "C pairwise cosine",
+    "projection_head": "projection head",
+}
+
+
+class GatesPane(Pane):
+    """The verdicts on the selected run."""
+
+    NUMBER = 3
+    NAME = "Gates & sanity"
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Static()
+
+    def show(self, scene: Scene) -> None:
+        run = scene.selected
+        if run is None:
+            content = self.say("No run yet. T starts Mamba-S, B the AMN baseline.", "$foreground-muted")
+        else:
+            content = lines(*self._rows(run, scene.now))
+        self.query_one(Static).update(content)
+
+    def _rows(self, run: RunView, now: float) -> Iterator[Content]:
+        for gate in run.spec.gates:
+            judged = run.gate_judgement(gate)
+            detail = judged.detail
+            if judged.verdict == "pending" and (eta := run.eta_s(gate.epoch, now)) is not None:
+                detail += f", in {duration(eta)}"
+            yield self._row(judged.verdict, gate.name, detail, word=True)
+        yield from self._check_rows(run)
+        yield from self._floor_rows(run)
+        yield from self._eval_rows(run)
+        for warning in run.state.warnings:
+            yield Content.assemble(("! ", "$text-warning"), self.say(warning, "$text-warning"))
+
+    def _check_rows(self, run: RunView) -> Iterator[Content]:
+        if not run.state.checks:
+            yield self.say("sanity checks follow every epoch", "$foreground-muted")
+            return
+        epoch = max(run.state.checks)
+        for name, judged in run.state.checks[epoch].items():
+            yield self._row(judged.verdict, _LABELS.get(name, name), judged.detail)
+        record = run.latest
+        if record is not None:
+            yield self._note(
+                f"epoch {epoch}: {number(record.negatives_per_query, 0)} negatives a query, "
+                f"{number(record.masked_candidates, 0)} masked; effective rank {number(record.effective_rank, 0)}"
+            )
+            searched, behind = number(record.top1_target), number(record.top1_projected)
+            yield self._note(f"top-1 in the searched space {searched}, behind the head {behind}")
+
+    def _floor_rows(self, run: RunView) -> Iterator[Content]:
+        if run.state.floors:
+            floors = ", ".join(f"{name} {value:.3f}" for name, value in run.state.floors.items())
+            yield self._note(f"floors: {floors}")
+            best, value = max(run.state.floors.items(), key=lambda pair: pair[1])
+            bar = run.gate.at_least
+            if run.gate.metric == "val_cosine" and value >= bar:
+                yield self._note(f"the gate's {bar:.2f} is below the floor {best}: passing it shows no learning")
+
+    def _eval_rows(self, run: RunView) -> Iterator[Content]:
+        for name, life in run.jobs.items():
+            if life.lock_held:
+                yield self.say(f"evaluation {name} is under way", "$text-accent")
+            elif life.exit is not None and life.exit.code >= 2:
+                reason = life.exit.last_line or life.exit.kind
+                yield self._row("undecidable", f"evaluation {name}", f"could not run: {reason}")
+        for name, report in run.evals.items():
+            asked = f" of {report.asked} asked" if report.asked > report.num_queries else ""
+            yield self._note(f"{name}: {report.num_queries} queries{asked}; {report.payload_rule}")
+            for gate in report.gates:
+                yield self._row(gate.verdict, gate.name, gate.detail)
+            for row in ("model", "context_mean", "oracle"):
+                if row in report.rows:
+                    figures = report.rows[row].exact
+                    words = f"R@5 {figures.r5:.3f}  Contain@50 {figures.contain50:.3f}  Eff@5 {figures.eff5:.3f}"
+                    yield self._note(f"  {row:13}{words}")
+            yield self._note(f"  index {report.index.kind}, recall@50 against exact {number(report.index.recall50)}")
+
+    def _row(self, verdict: str, name: str, detail: str, *, word: bool = False) -> Content:
+        return Content.assemble(
+            verdict_mark(verdict, plain=self.plain, word=word),
+            " ",
+            self.say(name, "bold"),
+            "  ",
+            self.say(detail),
+        )
+
+    def _note(self, text: str) -> Content:
+        return self.say(text, "$foreground-muted")

@@ -1,0 +1,40 @@
+"""The last line: the keys of the room. What cannot apply now is grey; pressing it says why."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from tui.control.scene import Scene
+from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
+from tui.panes.words import say
+
+
+class KeyHints(Static):
+    """Hints made from the binding table."""
+
+    DEFAULT_CSS = (
+        "KeyHints { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+    )
+
+    scene: reactive[Scene | None] = reactive(None, init=False)
+    plain: reactive[bool] = reactive(False)
+
+    def watch_scene(self, scene: Scene | None) -> None:
+        """Grey out what does not apply."""
+        if scene is None:
+            return
+        keys = {key: action for action, (key, _) in ACTION_KEYS.items()}
+        parts = []
+        for binding in ROOM_BINDINGS:
+            if not binding.show:
+                continue
+            is_grey = keys.get(binding.key, "") in scene.reasons
+            key = binding.key_display or binding.key
+            label = Content.assemble(
+                (key, "$foreground-disabled" if is_grey else "bold $text-accent"),
+                say(f" {binding.description}", "$foreground-disabled" if is_grey else "", plain=self.plain),
+            )
+            parts.append(label)
+        self.update(Content("  ").join([*parts, say("1-7 pane", plain=self.plain)]))

@@ -1,0 +1,67 @@
+"""The whole playbook as a tree to be walked by hand, with the path a run has taken marked in it."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widgets import Tree
+from textual.widgets.tree import TreeNode
+
+from engine.run.spec import EvalConfig, Gate
+from tui.control.playbook import Playbook, Position, fill, usual_words
+from tui.text import clean
+
+Branch = tuple[str, str]
+"""The answer that leads to a node, and the node's name."""
+
+
+class PlaybookTree(Tree[Branch]):
+    """Every branch of the playbook; none is hidden."""
+
+    DEFAULT_CSS = "PlaybookTree { height: auto; background: transparent; padding: 0; }"
+
+    def __init__(self, playbook: Playbook) -> None:
+        self._playbook = playbook
+        self._taken: list[Branch] = []
+        self._words = usual_words(Gate(), EvalConfig().at_epoch)
+        super().__init__("", ("", playbook.start))
+
+    def on_mount(self) -> None:
+        """Grow it once; positions only mark it."""
+        self._grow(self.root)
+        self.root.expand()
+
+    def mark(self, position: Position | None) -> None:
+        """Open and mark the path that was taken, and unmark the one before."""
+        taken = _branches(self._playbook.start, position) if position else []
+        if taken == self._taken:
+            return
+        self._words = position.words if position else self._words
+        for branches, is_taken in ((self._taken, False), (taken, True)):
+            node = self.root
+            for depth, branch in enumerate(branches):
+                if depth:
+                    node = next(child for child in node.children if child.data == branch)
+                node.set_label(self._label(branch, is_taken))
+                if is_taken and node.children:
+                    node.expand()
+        self._taken = taken
+
+    def _grow(self, at: TreeNode[Branch]) -> None:
+        assert at.data is not None
+        at.set_label(self._label(at.data, False))
+        for branch in self._playbook.node[at.data[1]].answers.items():
+            is_leaf = not self._playbook.node[branch[1]].answers
+            self._grow(at.add("", data=branch, allow_expand=not is_leaf))
+
+    def _label(self, branch: Branch, is_taken: bool) -> Text:
+        answer, name = branch
+        node = self._playbook.node[name]
+        words = clean(fill(node.question or node.title, self._words))
+        label = f"{answer}: {words}" if answer else words
+        return Text(f"* {label}" if is_taken else label, "bold" if is_taken else "")
+
+
+def _branches(start: str, position: Position) -> list[Branch]:
+    names = [step.node for step in position.path[1:]] + [position.node]
+    answers = [step.branch for step in position.path]
+    return [("", start), *zip(answers, names, strict=True)] if position.path else [("", start)]

@@ -1,0 +1,71 @@
+"""The status strip: the one line that is always there. The run, its state, its gate, what bounds it, when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from tui.control.report import duration
+from tui.control.scene import Scene
+from tui.control.views import RunView
+from tui.panes.words import number, say, status_mark, verdict_mark
+
+
+class StatusStrip(Static):
+    """What matters now, in one line."""
+
+    DEFAULT_CSS = (
+        "StatusStrip { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+    )
+
+    scene: reactive[Scene | None] = reactive(None, init=False)
+    plain: reactive[bool] = reactive(False)
+
+    def watch_scene(self, scene: Scene | None) -> None:
+        """Draw the moment."""
+        if scene is not None:
+            self.update(Content("  ").join(self._parts(scene)))
+
+    def _parts(self, scene: Scene) -> Iterator[Content]:
+        yield say("lvm" + (" READ-ONLY" if scene.readonly else ""), "bold $text-primary", plain=self.plain)
+        if scene.problem:
+            yield say(f"! {scene.problem}", "bold $text-error", plain=self.plain)
+        run = scene.selected
+        if run is None:
+            yield say("no runs yet: T trains Mamba-S, B the AMN baseline", plain=self.plain)
+            return
+        if scene.undo is not None:
+            words = f"u undoes {scene.undo.fix} ({scene.undo_left_s:.0f} s)"
+            yield say(words, "bold $text-warning", plain=self.plain)
+        yield say(run.id, "bold", plain=self.plain)
+        yield status_mark(run.status, plain=self.plain)
+        latest = run.latest
+        yield say(f"ep {latest.epoch if latest else 0}/{run.spec.config.epochs}", plain=self.plain)
+        yield say(f"val_cos {number(latest.val_cosine if latest else None)}", plain=self.plain)
+        yield self._gate(run)
+        if run.status.is_alive:
+            yield say(f"eta {duration(run.eta_s(run.spec.config.epochs, scene.now))}", plain=self.plain)
+        yield from self._bounds(scene, run)
+        if run.reason:
+            yield say(run.reason, "$text-warning", plain=self.plain)
+
+    def _gate(self, run: RunView) -> Content:
+        judged = run.gate_judgement(run.gate)
+        gap = abs((judged.value or 0.0) - judged.bar)
+        margin = {"passed": f" by {gap:.3f}", "missed": f" by {gap:.3f}"}.get(judged.verdict, "")
+        return Content.assemble(
+            say(f"gate@{run.gate.epoch} ", plain=self.plain),
+            verdict_mark(judged.verdict, plain=self.plain, word=True),
+            margin,
+        )
+
+    def _bounds(self, scene: Scene, run: RunView) -> Iterator[Content]:
+        other = scene.pair[0] if run is scene.pair[1] else scene.pair[1]
+        if other is not None and other.latest is not None:
+            label = "AMN" if other is scene.pair[1] else other.spec.name
+            yield say(f"{label} {number(other.latest.val_cosine)}", "$foreground-muted", plain=self.plain)
+        if run.state.floors:
+            yield say(f"floor {max(run.state.floors.values()):.3f}", "$foreground-muted", plain=self.plain)

@@ -1,0 +1,60 @@
+"""System: what the runs cost this machine, and when the next gate and the end are due."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.control.report import duration
+from tui.control.scene import Scene
+from tui.control.usage import ProcessUsage
+from tui.control.views import RunView
+from tui.panes.pane import Pane
+from tui.panes.words import lines
+
+
+class SystemPane(Pane):
+    """CPU, memory and disk of the runs that are alive."""
+
+    NUMBER = 7
+    NAME = "System"
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Static()
+
+    def depends_on(self, scene: Scene) -> Hashable:
+        return scene.usage, scene.tick
+
+    def show(self, scene: Scene) -> None:
+        self.query_one(Static).update(lines(*self._rows(scene)))
+
+    def _rows(self, scene: Scene) -> Iterator[Content]:
+        usage = scene.usage
+        if usage is None:
+            return
+        used, total = usage.memory_used_bytes, usage.memory_total_bytes
+        machine = f"{usage.cpu_percent:.0f} % of {usage.cores} cores, memory {_gib(used)} of {_gib(total)}"
+        yield self.say(f"{machine}, disk free {_gib(usage.disk_free_bytes)}")
+        for view in scene.views:
+            if view.status.is_alive:
+                yield from self._run_rows(view, usage.processes.get(view.id), scene.now)
+
+    def _run_rows(self, view: RunView, process: ProcessUsage | None, now: float) -> Iterator[Content]:
+        cost = f"{process.cpu_percent:.0f} % CPU, {_gib(process.memory_bytes)}" if process else "-"
+        saved = view.state.checkpoints.get("last")
+        last = view.state.last_step
+        yield self.say(f"{view.id}  {cost}", "bold")
+        pace = f"{last.windows_per_s:.0f} windows/s" if last else "no step yet"
+        room = f", checkpoint {saved.bytes / 1e6:.0f} MB" if saved else ""
+        yield self.say(f"  {pace}{room}", "$foreground-muted")
+        gate, end = view.eta_s(view.gate.epoch, now), view.eta_s(view.spec.config.epochs, now)
+        yield self.say(f"  gate in {duration(gate)}, end in {duration(end)}", "$foreground-muted")
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,97 @@
+"""Mamba and AMN side by side: the same axes, the numbers that decide, their difference, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.control.scene import Scene
+from tui.control.versus import Row, bounds_verdict, compare, differences
+from tui.control.views import RunView
+from tui.panes.chart import METRICS, epoch_marks, levels, points
+from tui.panes.pane import Pane
+from tui.panes.words import lines
+from tui.widgets.line_chart import LineChart
+from tui.widgets.plot_data import Level, Series
+
+_CHARTS_FROM_HEIGHT = 24
+"""Below this many rows there is room for the numbers only; the chart pane draws both runs anyway."""
+
+
+class VersusPane(Pane):
+    """A model and its baseline."""
+
+    NUMBER = 6
+    NAME = "Mamba-S │ AMN"
+
+    DEFAULT_CSS = """
+    VersusPane Horizontal { height: 1fr; display: none; }
+    VersusPane Horizontal LineChart { width: 1fr; }
+    VersusPane VerticalScroll { height: 1fr; }
+    VersusPane.-tall Horizontal { display: block; }
+    VersusPane.-tall VerticalScroll { height: auto; max-height: 60%; }
+    """
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            for chart_id, title in (("both", "val_cosine"), ("difference", "difference")):
+                yield LineChart(id=chart_id, title=title, x_label="epoch")
+        with VerticalScroll():
+            yield Static()
+
+    def watch_plain(self, plain: bool) -> None:
+        super().watch_plain(plain)
+        for chart in self.query(LineChart):
+            chart.ascii = plain
+
+    def on_resize(self) -> None:
+        """Charts where there is room for them."""
+        self.set_class(self.size.height >= _CHARTS_FROM_HEIGHT, "-tall")
+
+    def depends_on(self, scene: Scene) -> Hashable:
+        return tuple((view.id, view.version) if view else None for view in scene.pair)
+
+    def show(self, scene: Scene) -> None:
+        self.query_one(Static).update(lines(*self._rows(*scene.pair)))
+        self._draw_charts(*scene.pair)
+
+    def _draw_charts(self, left: RunView | None, right: RunView | None) -> None:
+        runs = [view for view in (left, right) if view is not None]
+        both = self.query_one("#both", LineChart)
+        both.series = [Series(view.id, *points(view, METRICS[0]), kind=kind) for kind, view in enumerate(runs)]
+        both.levels = levels(runs[0], METRICS[0]) if runs else []
+        both.marks = epoch_marks(runs[0]) if runs else []
+        difference = self.query_one("#difference", LineChart)
+        difference.series = [Series("Δ", *_difference(left, right), kind=2)] if left and right else []
+        difference.levels = [Level(0.0, "equal")]
+
+    def _rows(self, left: RunView | None, right: RunView | None) -> Iterator[Content]:
+        yield self.say(bounds_verdict(left, right), "bold $text-accent")
+        table = compare(left, right)
+        widths = [max(len(cell) for cell in column) for column in zip(*(_cells(row) for row in table), strict=True)]
+        for row in table:
+            label, *cells = (cell.ljust(width) for cell, width in zip(_cells(row), widths, strict=True))
+            yield Content.assemble(
+                self.say(label, "$foreground-muted"),
+                "  ",
+                self.say("  ".join(cells).rstrip()),
+            )
+        for difference in differences(left, right):
+            yield self.say(difference, "$foreground-muted")
+
+
+def _cells(row: Row) -> tuple[str, str, str, str]:
+    return row.label, row.left, row.right, row.difference
+
+
+def _difference(left: RunView, right: RunView) -> tuple[list[float], list[float | None]]:
+    """Left minus right at the epochs that both have ended."""
+    theirs = {row.epoch: row.val_cosine for row in right.state.epochs}
+    shared = [row for row in left.state.epochs if row.epoch in theirs]
+    pairs = [(row.val_cosine, theirs[row.epoch]) for row in shared]
+    values = [None if ours is None or other is None else ours - other for ours, other in pairs]
+    return [float(row.epoch) for row in shared], values

@@ -1,0 +1,87 @@
+"""The room: every pane on one screen, laid out by the terminal's size; one at a time where there is little room."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from tui.control.scene import Scene
+from tui.panes.chart import ChartPane
+from tui.panes.decision_tree import DecisionTreePane
+from tui.panes.gates import GatesPane
+from tui.panes.key_hints import KeyHints
+from tui.panes.log import LogPane
+from tui.panes.pane import Pane
+from tui.panes.runs import RunsPane
+from tui.panes.status_strip import StatusStrip
+from tui.panes.system import SystemPane
+from tui.panes.versus import VersusPane
+from tui.widgets.line_chart import LineChart
+
+
+class RoomScreen(Screen[None]):
+    """All panes. Sizes switch classes; the widgets live on, so nothing loses its scroll or zoom."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (180, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]
+
+    scene: reactive[Scene | None] = reactive(None, init=False)
+    plain: reactive[bool] = reactive(False)
+    current: reactive[int] = reactive(2)
+    """Number of the pane that has the screen to itself where only one fits."""
+
+    def compose(self) -> ComposeResult:
+        yield StatusStrip(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
+        with Container(id="panes"):
+            for pane in (RunsPane, ChartPane, GatesPane, SystemPane, VersusPane, DecisionTreePane, LogPane):
+                yield pane().data_bind(RoomScreen.scene, RoomScreen.plain)
+        yield KeyHints(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
+
+    def on_mount(self) -> None:
+        """Start on the chart."""
+        self.go_to(2)
+
+    def pane(self, number: int) -> Pane:
+        """The pane with this number."""
+        return next(pane for pane in self.query(Pane) if number == pane.NUMBER)
+
+    def go_to(self, number: int) -> None:
+        """Show a pane and give it the focus; one without a place in this layout has the screen to itself."""
+        pane = self.pane(number)
+        self.remove_class("-guest")
+        self._make_current(pane)
+        self.app.stylesheet.update(self)  # now, since the layout decides whether the pane has a place
+        if not pane.display:
+            self.add_class("-guest")
+            self.app.stylesheet.update(self)
+        pane.focus_inside()
+
+    def maximize_current(self) -> None:
+        """The current pane alone, and back."""
+        if not self.step_out():
+            self.add_class("-alone")
+
+    def step_out(self) -> bool:
+        """Leave the innermost layer; False if there is none."""
+        is_inside = self.has_class("-alone") or self.has_class("-guest")
+        self.remove_class("-alone", "-guest")
+        return is_inside
+
+    def on_line_chart_cursor_moved(self, event: LineChart.CursorMoved) -> None:
+        """One cursor for all charts over epochs."""
+        for chart in self.query(LineChart):
+            chart.cursor_x = event.x
+
+    def on_descendant_focus(self) -> None:
+        """The pane with the focus is the current one."""
+        focused = self.focused
+        pane = next((above for above in focused.ancestors if isinstance(above, Pane)), None) if focused else None
+        if pane is not None and pane is not self.pane(self.current):
+            self._make_current(pane)
+
+    def _make_current(self, pane: Pane) -> None:
+        self.current = pane.NUMBER
+        for other in self.query(Pane):
+            other.set_class(other is pane, "-current")

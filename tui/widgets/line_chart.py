@@ -1,0 +1,311 @@
+"""A line chart in braille on Textual's Line API: zoom, a cursor that reads off values, and gaps instead of crashes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.widgets import plot_view
+from tui.widgets.cell_grid import Run
+from tui.widgets.plot_data import Level, Mark, Series, Trace, prepare
+from tui.widgets.plot_draw import STYLES, draw, x_at
+from tui.widgets.plot_legend import next_x
+from tui.widgets.plot_model import Plot, x_extent
+from tui.widgets.plot_scale import Scale
+
+__all__ = ["Level", "LineChart", "Mark", "Series"]
+
+SMOOTHINGS = (0.0, 0.6, 0.9)
+"""What the smoothing key goes through: none, about 2 points, about 10 points."""
+
+
+class LineChart(Widget, can_focus=True):
+    """Up to four lines over a common x axis, with horizontal levels and vertical marks.
+
+    The axes fit the data until someone zooms; from then on the visible part stays theirs, whatever arrives, until they
+    fit again. Any data can be drawn: what is missing or not finite is a marked gap.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "cursor(-1)", "Cursor left", id="chart.cursor_left", show=False, tooltip="To the value before"),
+        Binding("right", "cursor(1)", "Cursor right", id="chart.cursor_right", show=False, tooltip="To the next value"),
+        Binding("escape", "clear_cursor", "No cursor", id="chart.clear_cursor", show=False, tooltip="Hide the cursor"),
+        Binding("plus", "zoom_in", "Zoom in", id="chart.zoom_in", show=False, tooltip="Magnify around the cursor"),
+        Binding("minus", "zoom_out", "Zoom out", id="chart.zoom_out", show=False, tooltip="Show more of the x axis"),
+        Binding("equals_sign", "fit", "Fit", id="chart.fit", show=False, tooltip="Show all data, and what arrives"),
+        Binding("shift+left", "pan(-1)", "Pan left", id="chart.pan_left", show=False, tooltip="Move the view left"),
+        Binding("shift+right", "pan(1)", "Pan right", id="chart.pan_right", show=False, tooltip="Move the view right"),
+        Binding("y", "toggle_log_y", "Log scale", id="chart.log_y", show=False, tooltip="Logarithmic or linear y axis"),
+        Binding("s", "cycle_smoothing", "Smoothing", id="chart.smoothing", show=False, tooltip="None, light, strong"),
+    ]
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line-chart--{name}" for name in STYLES if name != "base"}
+    """
+    | Class | Description |
+    | :- | :- |
+    | `line-chart--series-0` to `-3` | The lines, markers and legend samples, by `Series.kind`. |
+    | `line-chart--level-0` to `-3` | The horizontal lines, in their order. |
+    | `line-chart--mark` | Vertical marks and their labels. |
+    | `line-chart--cursor` | The cursor's line. |
+    | `line-chart--gap` | Where a value is missing or not finite. |
+    | `line-chart--axis`, `line-chart--label` | Frame and ticks; their numbers and names. |
+    | `line-chart--title`, `line-chart--legend` | The line above: title or cursor position; names and values. |
+    | `line-chart--empty` | The text shown while there is nothing to draw. |
+    """
+
+    DEFAULT_CSS = """
+    LineChart {
+        height: 1fr;
+        min-height: 1;
+        color: $foreground;
+        & > .line-chart--series-0 { color: $primary; text-style: bold; }
+        & > .line-chart--series-1 { color: $warning; }
+        & > .line-chart--series-2 { color: $success; }
+        & > .line-chart--series-3 { color: $error; }
+        & > .line-chart--level-0 { color: $accent; }
+        & > .line-chart--level-1 { color: $foreground 70%; }
+        & > .line-chart--level-2 { color: $foreground 60%; }
+        & > .line-chart--level-3 { color: $foreground 50%; }
+        & > .line-chart--mark { color: $foreground 50%; }
+        & > .line-chart--cursor { color: $foreground; }
+        & > .line-chart--gap { color: $error; text-style: bold; }
+        & > .line-chart--axis { color: $foreground 50%; }
+        & > .line-chart--label { color: $foreground 70%; }
+        & > .line-chart--title { text-style: bold; }
+        & > .line-chart--legend { color: $foreground; }
+        & > .line-chart--empty { color: $foreground 60%; text-style: italic; }
+    }
+    """
+
+    series: reactive[Sequence[Series]] = reactive[Sequence[Series]](())
+    """What to draw; the first lies on top. Assign a new sequence, a changed one is not noticed."""
+    levels: reactive[Sequence[Level]] = reactive[Sequence[Level]](())
+    """Horizontal lines; always within the picture."""
+    marks: reactive[Sequence[Mark]] = reactive[Sequence[Mark]](())
+    """Vertical lines; shown where there is data."""
+    title: reactive[str] = reactive("")
+    """Shown at the left of the legend while there is room."""
+    y_label: reactive[str] = reactive("")
+    """The unit or name of the y axis, shown beside the title."""
+    x_label: reactive[str] = reactive("")
+    """The name of the x axis."""
+    empty_text: reactive[str] = reactive("no data yet")
+    """Shown while there is nothing to draw."""
+    cursor_x: reactive[float | None] = reactive[float | None](None)
+    """Where values are read off; may be set from outside to share a cursor between charts."""
+    view: reactive[Scale | None] = reactive[Scale | None](None)
+    """The visible part of the x axis; None shows everything and whatever arrives."""
+    x_range: reactive[tuple[float, float] | None] = reactive[tuple[float, float] | None](None)
+    """What the fitted x axis shows at least, so that charts side by side may share theirs."""
+    y_range: reactive[tuple[float, float] | None] = reactive[tuple[float, float] | None](None)
+    """What the y axis shows at least."""
+    smoothing: reactive[float] = reactive(0.0)
+    """Weight of the past in the exponential mean that is drawn, in [0, 1). Values read off are never smoothed."""
+    log_y: reactive[bool] = reactive(False)
+    """Whether the y axis is logarithmic; values of 0 and below are gaps then."""
+    ascii: reactive[bool] = reactive(False)
+    """Whether to do without braille and other characters beyond ASCII."""
+
+    @dataclass
+    class CursorMoved(Message):
+        """A person moved the cursor, or removed it."""
+
+        chart: LineChart
+        x: float | None
+
+        @property
+        def control(self) -> LineChart:
+            """The chart whose cursor it is."""
+            return self.chart
+
+    def __init__(
+        self,
+        series: Sequence[Series] = (),
+        *,
+        levels: Sequence[Level] = (),
+        marks: Sequence[Mark] = (),
+        title: str = "",
+        x_label: str = "",
+        y_label: str = "",
+        empty_text: str = "no data yet",
+        ascii: bool = False,  # noqa: A002 - the name of the reactive
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - Textual's own name for it
+        classes: str | None = None,
+        disabled: bool = False,
+    ) -> None:
+        """A chart of what is given; each argument may be assigned later too.
+
+        Args:
+            series: What to draw.
+            levels: Horizontal lines.
+            marks: Vertical lines.
+            title: Shown at the left of the legend.
+            x_label: The name of the x axis.
+            y_label: The unit or name of the y axis.
+            empty_text: Shown while there is nothing to draw.
+            ascii: Whether to do without characters beyond ASCII.
+            name: The name of the widget.
+            id: The ID of the widget in the DOM.
+            classes: The CSS classes of the widget.
+            disabled: Whether the widget is disabled.
+        """
+        # refresh() comes before anything else of this class
+        self._rows: list[list[Run]] | None = None
+        self._rows_size = (0, 0)
+        self._traces: list[Trace] = []
+        self._prepared_series: Sequence[Series] | None = None
+        self._prepared_how = (0.0, False)
+        self._rich_styles: dict[str, Style] = {}
+        super().__init__(name=name, id=id, classes=classes, disabled=disabled)
+        self.series = series
+        self.levels = levels
+        self.marks = marks
+        self.title = title
+        self.x_label = x_label
+        self.y_label = y_label
+        self.empty_text = empty_text
+        self.ascii = ascii
+
+    def plot(self) -> Plot:
+        """What the chart shows now, for drawing it elsewhere."""
+        return Plot(
+            traces=self._prepared(),
+            levels=self.levels,
+            marks=self.marks,
+            title=self.title,
+            x_label=self.x_label,
+            y_label=self.y_label,
+            empty_text=self.empty_text,
+            cursor_x=self.cursor_x,
+            view=self.view,
+            x_range=self.x_range,
+            y_range=self.y_range,
+            log_y=self.log_y,
+            ascii_only=self.ascii,
+        )
+
+    def render_line(self, y: int) -> Strip:
+        """A row of the picture."""
+        width, height = self.size
+        if self._rows is None or self._rows_size != (width, height):
+            self._rows, self._rows_size = draw(self.plot(), width, height), (width, height)
+        if y >= len(self._rows):
+            return Strip.blank(width, self.rich_style)
+        return Strip([Segment(text, self._rich_style_of(style)) for text, style in self._rows[y]], width)
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> LineChart:
+        """Draw a new picture at the next occasion; every change of a reactive ends here."""
+        self._rows = None
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def notify_style_update(self) -> None:
+        """Textual's notice that theme or stylesheet changed."""
+        super().notify_style_update()
+        self._rich_styles.clear()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a cursor, Escape belongs to whoever is one layer out."""
+        return action != "clear_cursor" or self.cursor_x is not None
+
+    def action_cursor(self, direction: int) -> None:
+        """Move the cursor to the next x with data, or place it at that end of what is visible."""
+        traces = self._prepared()
+        start = self.cursor_x
+        shown = self.view or self._extent()
+        if start is None and shown is not None:
+            # the ends themselves may hold data: start from just outside of them
+            end, outward = (shown.low, -math.inf) if direction > 0 else (shown.high, math.inf)
+            start = math.nextafter(end, outward)
+        found = None if start is None else next_x(traces, start, direction)
+        if found is not None:
+            self._move_cursor(found)
+
+    def action_clear_cursor(self) -> None:
+        """Remove the cursor."""
+        self._move_cursor(None)
+
+    def action_zoom_in(self) -> None:
+        """Magnify the x axis around the cursor, if that is visible, or the middle."""
+        full = self._extent()
+        if full is not None:
+            self.view = plot_view.zoomed_in(self.view, full, self.cursor_x)
+
+    def action_zoom_out(self) -> None:
+        """Show more of the x axis; everything, and whatever arrives, once nothing is left out."""
+        full = self._extent()
+        if full is not None:
+            self.view = plot_view.zoomed_out(self.view, full)
+
+    def action_fit(self) -> None:
+        """Show everything, and whatever arrives."""
+        self.view = None
+
+    def action_pan(self, direction: int) -> None:
+        """Move the zoomed part left (-1) or right (1)."""
+        full = self._extent()
+        if full is not None:
+            self.view = plot_view.panned(self.view, full, direction)
+
+    def action_toggle_log_y(self) -> None:
+        """Change between a logarithmic and a linear y axis."""
+        self.log_y = not self.log_y
+
+    def action_cycle_smoothing(self) -> None:
+        """Smooth a little, then more, then not at all."""
+        stronger = [weight for weight in SMOOTHINGS if weight > self.smoothing]
+        self.smoothing = stronger[0] if stronger else SMOOTHINGS[0]
+
+    def on_click(self, event: events.Click) -> None:
+        """Place the cursor at the data nearest to where the mouse points."""
+        offset = event.get_content_offset(self)
+        pointed = None if offset is None else x_at(self.plot(), *self.size, offset.x)
+        if pointed is None:
+            return
+        traces = self._prepared()
+        near = [x for x in (next_x(traces, pointed, -1), next_x(traces, pointed, 1)) if x is not None]
+        if near:
+            self._move_cursor(min(near, key=lambda x: abs(x / 2 - pointed / 2)))
+
+    def watch_cursor_x(self, cursor_x: float | None) -> None:
+        """A cursor never leaves the visible part of the axis; a zoomed view moves along."""
+        full = self._extent()
+        if cursor_x is not None and full is not None and full.low <= cursor_x <= full.high:
+            self.view = plot_view.showing(self.view, full, cursor_x)
+
+    def _prepared(self) -> list[Trace]:
+        """The series fit for drawing; the work is done once for each new data."""
+        how = (self.smoothing, self.log_y)
+        if self._prepared_series is not self.series or self._prepared_how != how:
+            self._traces = [prepare(line, smoothing=self.smoothing, log_y=self.log_y) for line in self.series]
+            self._prepared_series, self._prepared_how = self.series, how
+        return self._traces
+
+    def _extent(self) -> Scale | None:
+        return x_extent(self._prepared(), self.x_range)
+
+    def _move_cursor(self, x: float | None) -> None:
+        self.cursor_x = x
+        self.post_message(self.CursorMoved(self, x))
+
+    def _rich_style_of(self, name: str) -> Style:
+        if name not in self._rich_styles:
+            is_base = name == "base"
+            self._rich_styles[name] = (
+                self.rich_style if is_base else self.get_component_rich_style(f"line-chart--{name}")
+            )
+        return self._rich_styles[name]
