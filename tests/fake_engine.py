@@ -45,7 +45,8 @@ def main() -> int:
     if options.stubborn_child:
         spawn_stubborn_child(options.run_dir)
     if options.print:
-        print(options.print, flush=True)
+        sys.stdout.write(options.print + "\n")
+        sys.stdout.flush()
     code = train(options)
     if options.raises:
         raise RuntimeError(options.raises)
@@ -138,7 +139,7 @@ def evaluate(out: Path) -> int:
 
     report = eval_report(out.stem)
     write_atomically(out, msgspec.json.encode(report))
-    print(report.eval_line)
+    sys.stdout.write(report.eval_line + "\n")
     return 0 if report.passed else 1
 
 

@@ -88,8 +88,7 @@ def test_the_recorded_history_misses_by_what_the_record_says() -> None:
     assert "amn-0002: 0.577 ≥ 0.500, by 0.077" in evidence(position, "baseline_passed")
     assert position.title == "Fix 1, Temperature: loss.temperature = 0.05"
     assert position.actions[0] == "restart"
-    assert position.next_rung is not None
-    assert position.next_rung.patch == {"loss.temperature": 0.05}
+    assert [rung.patch for rung in position.rungs if rung.standing == "next"] == [{"loss.temperature": 0.05}]
 
 
 def test_before_the_gate_the_tree_waits_with_the_number_so_far() -> None:
@@ -179,7 +178,9 @@ def situations(draw: st.DrawFn) -> Situation:
     numbers = st.none() | st.floats(-1, 1)
     verdicts = st.sampled_from(["passed", "missed", "pending", "undecidable"])
     for _ in range(draw(st.integers(0, 2))):
-        fake = GateJudged(name="val_cosine@2", epoch=2, value=draw(numbers), bar=0.5, verdict=draw(verdicts))
+        fake = GateJudged(
+            name="val_cosine@2", epoch=2, value=draw(numbers), bar=0.5, verdict=draw(verdicts), detail="?"
+        )
         events.insert(draw(st.integers(0, len(events))), fake)
     events = [event for event in events if draw(st.integers(0, 9))]
     run = make_view(SPEC, events, status=draw(st.sampled_from(list(Status))), evals=draw(REPORTS))

@@ -81,7 +81,7 @@ def test_a_run_is_found_by_id_and_by_number(tmp_path: Path) -> None:
     missed_mamba(tmp_path)
     passed_amn(tmp_path)
     assert find_run(tmp_path, "amn-0002").id == find_run(tmp_path, "2").id == find_run(tmp_path, "0002").id
-    with pytest.raises(ConfigError, match='there is no run "amn-0003". Newest: mamba_s-0001, amn-0002'):
+    with pytest.raises(ConfigError, match=r'there is no run "amn-0003"\. Newest: mamba_s-0001, amn-0002'):
         find_run(tmp_path, "amn-0003")
     with pytest.raises(ConfigError, match="none yet; start one"):
         find_run(tmp_path / "nowhere", "1")

@@ -116,7 +116,7 @@ def test_a_name_that_would_break_a_path_is_refused(name: str) -> None:
 
 
 def test_a_gate_on_a_number_that_no_epoch_has_is_refused() -> None:
-    with pytest.raises(ConfigError, match='no metric "val_cosin". Did you mean "val_cosine"?'):
+    with pytest.raises(ConfigError, match=r'no metric "val_cosin"\. Did you mean "val_cosine"\?'):
         convert_section({"metric": "val_cosin"}, Gate, where="runs.toml, [[gate]] 1")
     assert convert_section({"metric": "margin"}, Gate, where="here").name == "margin@2"
 

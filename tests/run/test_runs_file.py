@@ -37,6 +37,15 @@ def refusal(folder: Path, text: str | bytes) -> str:
     return str(caught.value).replace(f"{folder}{os.sep}", "")
 
 
+def objection(folder: Path, text: str | bytes) -> str | None:
+    """What is said of a file, or None where it is taken; any other error is a fault."""
+    try:
+        load(folder, text)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def test_the_packaged_file_is_right() -> None:
     file = load_runs(packaged_runs_file())
     assert {"mamba_s", "amn"} <= file.run.keys()
@@ -176,10 +185,8 @@ def test_mangled_text_is_read_or_refused_but_never_crashes(
         noise = st.binary(max_size=6) | st.sampled_from([b'"', b"[", b"]]", b"\n", b"= ", b"nan", b"-inf", b"9" * 30])
         text = text[:at] + data.draw(noise) + text[at + length :]
     folder = tmp_path_factory.getbasetemp()
-    try:
-        load(folder, text)
-    except ConfigError as error:
-        assert str(error).startswith(str(folder / "runs.toml"))
+    said = objection(folder, text)
+    assert said is None or said.startswith(str(folder / "runs.toml"))
 
 
 def _toml(value: Any) -> str:
@@ -224,7 +231,5 @@ def test_any_value_of_a_known_key_is_taken_or_refused_but_never_crashes(
     table, key = place
     folder = tmp_path_factory.getbasetemp()
     others = "" if table.startswith("[run.mamba_s") else "[run.mamba_s]\n"
-    try:
-        load(folder, f"[run.amn]\n{others}{table}\n{key} = {_toml(value)}\n")
-    except ConfigError as error:
-        assert str(error).startswith(str(folder / "runs.toml"))
+    said = objection(folder, f"[run.amn]\n{others}{table}\n{key} = {_toml(value)}\n")
+    assert said is None or said.startswith(str(folder / "runs.toml"))

@@ -26,7 +26,7 @@ class LineSearch:
 
         Args:
             index: The lines.
-            text: What to find; an empty text is in no line.
+            text: What to find; an empty text is in no line, nor is one with a line break.
         """
         self.text = text
         self.lines = array("Q")
@@ -34,7 +34,7 @@ class LineSearch:
         self.ignores_case = text == text.lower()
         """Whether capitals make no difference."""
         self._index = index
-        self._needle = text.encode("utf-8", "surrogateescape")
+        self._needle = b"" if "\n" in text else text.encode("utf-8", "surrogateescape")
         # the rest of the line belongs to the match: one for each line is enough
         self._pattern = re.compile(re.escape(self._needle) + b"[^\n]*")
         self._position = 0

@@ -59,9 +59,9 @@ def byte_size(num_bytes: int) -> str:
     """A number of bytes for people: 512 bytes, 8.0 kB, 50.0 MB."""
     if num_bytes < 1000:
         return f"{num_bytes} bytes"
-    size, unit = num_bytes / 1000, "kB"
+    size, unit = float(num_bytes), ""
     for unit in ("kB", "MB", "GB", "TB"):  # noqa: B007 - the unit it stopped at is the result
+        size /= 1000
         if size < 1000:
             break
-        size /= 1000
     return f"{size:.1f} {unit}"

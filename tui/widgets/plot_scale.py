@@ -63,12 +63,19 @@ def ticks(scale: Scale, count: int, *, integers: bool = False) -> list[float]:
     """
     if count < 1:
         return []
-    rough = min((scale.high / 2 - scale.low / 2) / max(count - 1, 0.5) * 2, LARGEST)
+    rough = max(scale.high / 2 / count - scale.low / 2 / count, 1e-300) * 2
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next((power * factor for factor in (1, 2, 5, 10) if power * factor >= rough), power * 10)
-    step = min(max(step, 1.0) if integers else step, LARGEST)
-    first, last = math.ceil(scale.low / step - _EQUAL), math.floor(scale.high / step + _EQUAL)
-    return [index * step for index in range(first, last + 1)][:count]
+    # the ends decide whether a step of about the range divided by the count gives one tick more or less
+    for factor in (1, 2, 5, 10, 20, 50):
+        step = min(max(power * factor, 1.0) if integers else power * factor, LARGEST)
+        first, last = math.ceil(scale.low / step - _EQUAL), math.floor(scale.high / step + _EQUAL)
+        if last - first < count:
+            found = [index * step for index in range(first, last + 1)]
+            # a tick at an end may come out of the multiplication just beyond it
+            return [
+                min(max(tick, scale.low), scale.high) for tick in found if -1e-9 <= scale.fraction(tick) <= 1 + 1e-9
+            ]
+    return []
 
 
 def log_ticks(scale: Scale, count: int) -> list[float]:

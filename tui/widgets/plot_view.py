@@ -33,7 +33,8 @@ def zoomed_out(view: Scale | None, full: Scale) -> Scale | None:
         return None
     extra = (ZOOM_STEP - 1) / 2
     wider = Scale(view.at(-extra), view.at(1 + extra))
-    if wider.high - wider.low >= full.high - full.low:
+    # three presses in and three out must come back, roundings notwithstanding
+    if wider.high - wider.low >= (full.high - full.low) * (1 - 1e-9):
         return None
     return _within(wider, full)
 
