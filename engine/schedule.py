@@ -1,4 +1,4 @@
-"""Learning rate: linear warm-up, then a cosine. A function of the step alone, so that a resume has nothing to restore."""
+"""Learning rate: linear warm-up, then a cosine. A function of the step alone: a resume has nothing to restore."""
 
 from __future__ import annotations
 

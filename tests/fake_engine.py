@@ -19,6 +19,7 @@ import msgspec
 
 from engine.run.directory import RunDirectory, write_atomically
 from engine.run.events import (
+    CheckJudged,
     CheckpointSaved,
     EpochEnded,
     EpochRecord,
@@ -28,8 +29,8 @@ from engine.run.events import (
     RunStarted,
     RunStopped,
 )
-from engine.run.gates import judge_gate
-from engine.run.spec import ConfigError, Gate
+from engine.run.gates import judge_checks, judge_gate
+from engine.run.spec import CheckBars, ConfigError, Gate
 
 STEPS = 10
 """Steps of an epoch; the stop file is looked for after each."""
@@ -39,6 +40,7 @@ def main() -> int:
     """Do what the command line says; returns the exit code."""
     options = parse()
     if options.verb == "evaluate":
+        time.sleep(600 if options.sleep else 0)
         return evaluate(options.out)
     if options.ignore_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -71,6 +73,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--stubborn-child", action="store_true")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--sleep", action="store_true", help="evaluate: never come to an end")
     return parser.parse_known_args()[0]
 
 
@@ -109,21 +112,8 @@ def train(options: argparse.Namespace) -> int:
             return 0
         if step % STEPS == 0:
             value = values[min(epoch, len(values)) - 1]
-            record = EpochRecord(epoch=epoch, step=step, val_cosine=value, time=options.epoch_s)
-            writer.write(EpochEnded(record=record))
-            for gate in gates:
-                if gate.epoch == epoch:
-                    judged = judge_gate(gate, record, {})
-                    writer.write(
-                        GateJudged(
-                            name=gate.name,
-                            epoch=epoch,
-                            value=judged.value,
-                            bar=judged.bar,
-                            verdict=judged.verdict,
-                            detail=judged.detail,
-                        )
-                    )
+            record = make_record(epoch, step, value, options.epoch_s)
+            write_epoch(writer, record, gates)
             saved.write_text(str(step))
             writer.write(CheckpointSaved(label="best", epoch=epoch, step=step, val_cosine=value, bytes=2, seconds=0.0))
             history.append(msgspec.to_builtins(record))
@@ -131,6 +121,30 @@ def train(options: argparse.Namespace) -> int:
     if not (options.raises or options.segfault or options.exit_code):
         writer.write(RunFinished(reason="epochs", epoch=options.epochs, best_epoch=1, best_val_cosine=values[0]))
     return 0
+
+
+def make_record(epoch: int, step: int, value: float, seconds: float) -> EpochRecord:
+    """A healthy epoch's record."""
+    return EpochRecord(
+        epoch=epoch,
+        step=step,
+        val_cosine=value,
+        time=seconds,
+        margin=0.31,
+        same_article_negatives=0,
+        pairwise_cosine=0.08,
+    )
+
+
+def write_epoch(writer: EventWriter, record: EpochRecord, gates: list[Gate]) -> None:
+    """An epoch's end, with the checks and gates of that epoch judged as the engine judges them."""
+    writer.write(EpochEnded(record=record))
+    for name, judged in judge_checks(CheckBars(), record).items():
+        writer.write(CheckJudged(name=name, epoch=record.epoch, **msgspec.to_builtins(judged)))
+    for gate in gates:
+        if gate.epoch == record.epoch:
+            judged = judge_gate(gate, record, {})
+            writer.write(GateJudged(name=gate.name, epoch=record.epoch, **msgspec.to_builtins(judged)))
 
 
 def evaluate(out: Path) -> int:

@@ -225,4 +225,6 @@ def clean_lines(log: Path) -> str:
     """The last megabyte of a log, made safe for the terminal line by line."""
     with log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - (1 << 20)))
-        return "".join(clean(line) + "\n" for line in file.read().splitlines())
+        data = file.read()
+    # not splitlines: a carriage return redraws its line, of which `clean` keeps the last state
+    return "".join(clean(line) + "\n" for line in data.removesuffix(b"\n").split(b"\n")) if data else ""

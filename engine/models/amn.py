@@ -27,7 +27,9 @@ class AttentionMixture(nn.Module):
     def __init__(self, config: ModelConfig, *, dim: int, context: int) -> None:
         super().__init__()
         self.scale = 1 / math.sqrt(config.width)
-        self.input_scale = math.sqrt(dim)  # brings the components of unit vectors to about 1
+        # Brings the components of unit vectors to about 1, and those of the correction back: undone, a few steps of the
+        # usual size would throw the prediction far from the mean that it starts at.
+        self.input_scale = math.sqrt(dim)
         self.query_proj = nn.Linear(dim, config.width)
         self.key_proj = nn.Linear(dim, config.width, bias=False)
         self.position_logits = nn.Parameter(torch.zeros(context))
@@ -61,7 +63,7 @@ class AttentionMixture(nn.Module):
         features_BW = self.input_proj(torch.cat([mixture_BD, mean_BD, newest_BD], dim=-1) * self.input_scale)
         for layer in self.layers:
             features_BW = layer(features_BW)
-        correction_BD = self.output_proj(self.norm(features_BW))
+        correction_BD = self.output_proj(self.norm(features_BW)) / self.input_scale
         return functional.normalize(mean_BD + self.gate * (mixture_BD - mean_BD) + correction_BD, dim=-1)
 
 

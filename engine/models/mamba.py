@@ -36,7 +36,8 @@ class MambaStack(nn.Module):
     def __init__(self, config: ModelConfig, *, dim: int) -> None:
         super().__init__()
         self.residual = config.residual
-        # Unit vectors have components of about 1 / sqrt(D); scaled, they meet the blocks at the size norms produce.
+        # Unit vectors have components of about 1 / sqrt(D); scaled, they meet the blocks at the size norms produce, and
+        # a correction is scaled back to theirs.
         self.input_scale = math.sqrt(dim)
         self.input_proj = nn.Linear(dim, config.width)
         self.blocks = nn.ModuleList(MambaBlock(config) for _ in range(config.layers))
@@ -61,7 +62,8 @@ class MambaStack(nn.Module):
             hidden_BLW = block(hidden_BLW, last_only=index == last)
         prediction_BD: Tensor = self.output_proj(self.norm(hidden_BLW[:, -1]))
         if self.residual == "context_mean":
-            prediction_BD = prediction_BD + functional.normalize(context_BLD.mean(dim=1), dim=-1)
+            mean_BD = functional.normalize(context_BLD.mean(dim=1), dim=-1)
+            prediction_BD = mean_BD + prediction_BD / self.input_scale
         return functional.normalize(prediction_BD, dim=-1)
 
 

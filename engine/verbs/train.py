@@ -20,7 +20,7 @@ import msgspec
 from engine.cli import user_errors
 from engine.run.directory import RunDirectory, take_lock, write_atomically
 from engine.run.events import RunFinished
-from engine.run.spec import ConfigError, DataConfig, Patch, RunConfig, RunSpec, apply_patch, convert_section
+from engine.run.spec import ConfigError, DataConfig, RunConfig, RunSpec, apply_patch, convert_section
 from engine.run.wrapper import LOCK_FD_VARIABLE
 
 log = logging.getLogger("engine")
@@ -177,8 +177,7 @@ def _create_run(folder: Path, given: dict[str, Any]) -> RunDirectory:
     if run.spec_file.exists():
         raise ConfigError(f"{folder}: already holds a run. Go on with `lvm-engine train --run-dir {folder} --resume`.")
     data = _read_data_flags(given)
-    patch: Patch = {SETTINGS[name]: value for name, value in given.items() if name in SETTINGS}
-    config = apply_patch(RunConfig(), patch)
+    config = _read_setting_flags(given)
     spec = RunSpec(
         id=run.id,
         name=config.model.kind,
@@ -191,6 +190,18 @@ def _create_run(folder: Path, given: dict[str, Any]) -> RunDirectory:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(run.spec_file, msgspec.json.format(msgspec.json.encode(spec)))
     return run
+
+
+def _read_setting_flags(given: dict[str, Any]) -> RunConfig:
+    """The configuration that the flags ask for; a value that does not do is named by its flag."""
+    config = RunConfig()
+    for name, setting in SETTINGS.items():
+        if name in given:
+            try:
+                config = apply_patch(config, {setting: given[name]})
+            except ConfigError as error:
+                raise ConfigError(f"--{name.replace('_', '-')} {given[name]}: {error}") from None
+    return config
 
 
 def _read_data_flags(given: dict[str, Any]) -> DataConfig:

@@ -39,9 +39,7 @@ def test_a_missing_journal_is_empty(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 10_000), st.binary(max_size=30))
-def test_a_torn_record_costs_no_other(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, noise: bytes
-) -> None:
+def test_a_torn_record_costs_no_other(tmp_path_factory: pytest.TempPathFactory, cut: int, noise: bytes) -> None:
     journal = Journal(tmp_path_factory.mktemp("journal"))
     journal.record(RESTART)
     whole = journal.path.read_bytes()
@@ -52,7 +50,9 @@ def test_a_torn_record_costs_no_other(
     assert entries[-1] == after
 
 
-@pytest.mark.parametrize("line", [b"[" * 50_000, b'{"who":"nobody"}', b'{"who":"cli","action":"stop","run":"\xff"}', b"1"])
+@pytest.mark.parametrize(
+    "line", [b"[" * 50_000, b'{"who":"nobody"}', b'{"who":"cli","action":"stop","run":"\xff"}', b"1"]
+)
 def test_a_damaged_line_is_left_out(tmp_path: Path, line: bytes) -> None:
     journal = Journal(tmp_path)
     journal.path.write_bytes(line + b"\n" + msgspec.json.encode(RESTART) + b"\n")

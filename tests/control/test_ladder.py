@@ -157,7 +157,7 @@ def test_a_parent_that_is_gone_or_its_own_ancestor_does_not_hang_the_walk() -> N
     orphan = child(run, 2, COLD, [])
     assert family(orphan, [orphan]) == [orphan]
     run.spec = msgspec.structs.replace(run.spec, parent=orphan.id)
-    assert set(view.id for view in family(run, [run, orphan])) <= {run.id, orphan.id}
+    assert {view.id for view in family(run, [run, orphan])} <= {run.id, orphan.id}
 
 
 def test_a_rung_tells_old_and_new_values() -> None:

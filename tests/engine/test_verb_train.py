@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from engine.verbs.train import StopRequest
 from tests.reference.small_corpus import walk
 from tests.reference.small_training import make_run, weights_digest
 
-FLAGS = "--epochs 2 --batch-size 8 --grad-accum-steps 2 --d-model 32 --n-layers 1 --device cpu --seed 3".split()
+FLAGS = shlex.split("--epochs 2 --batch-size 8 --grad-accum-steps 2 --d-model 32 --n-layers 1 --device cpu --seed 3")
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -41,7 +42,7 @@ def write_npz(path: Path, *, articles: bool) -> Path:
 
 def test_the_playbooks_command_trains(tmp_path: Path) -> None:
     npz = write_npz(tmp_path / "train.npz", articles=True)
-    playbook = "--model-type mamba_s --val-split 0.25 --temperature 0.05 --lambda-con 0.7 --lambda-ar 0.3".split()
+    playbook = shlex.split("--model-type mamba_s --val-split 0.25 --temperature 0.05 --lambda-con 0.7 --lambda-ar 0.3")
     result = invoke("--train-npz", npz, "--save-dir", tmp_path / "run", *playbook, *FLAGS)
     assert result.exit_code == 0, result.output
     assert "[GATE] val_cosine@2" in result.stdout
@@ -150,7 +151,7 @@ def test_another_files_descriptor_does_not(tmp_path: Path, monkeypatch: pytest.M
         (["--run-dir", "nowhere"], "no such run directory"),
         (["--save-dir", "s", "--train-npz", "nowhere.npz"], "nowhere.npz does not exist"),
         (["--save-dir", "s", "--train-npz", "a", "--corpus", "b"], "name one of them"),
-        (["--save-dir", "s", "--temperature", "-1"], "loss.temperature"),
+        (["--save-dir", "s", "--temperature", "-1"], "--temperature -1.0: "),
         (["--save-dir", "s", "--val-split", "2"], "val_share"),
         (["--save-dir", "s", "--corpus", "embedded:wikilead"], 'Did you mean "embedded:wikileads"'),
     ],

@@ -65,7 +65,7 @@ def recurrent_stack(model: MambaStack, context: Tensor, *, forget: bool = True) 
     prediction = model.output_proj(_rms(hidden, model.norm.weight)[:, -1])
     if model.residual == "context_mean":
         mean = context.mean(1)
-        prediction = prediction + mean / mean.norm(dim=-1, keepdim=True)
+        prediction = mean / mean.norm(dim=-1, keepdim=True) + prediction / context.shape[-1] ** 0.5
     return prediction / prediction.norm(dim=-1, keepdim=True)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui.widgets.braille import Raster, Span
+from tui.widgets.braille import Raster
 from tui.widgets.cell_grid import Grid
 from tui.widgets.plot_data import Level, Mark, Series, prepare
 from tui.widgets.plot_draw import STYLES, draw, x_at
@@ -155,7 +155,7 @@ def test_unordered_points_are_put_in_order() -> None:
 def test_gaps_interrupt_the_line() -> None:
     trace = prepare(Series("a", [1, 2, 3, 4], [0.1, math.nan, 0.3, 0.4]))
     assert (list(trace.ys), list(trace.starts), list(trace.gaps)) == ([0.1, 0.3, 0.4], [1], [2])
-    columns = {span.column for span in line_spans(trace, Scale(1, 4), Scale(0, 1), 31, 11)}
+    columns = {column for column, _, _ in line_spans(trace, Scale(1, 4), Scale(0, 1), 31, 11)}
     assert 0 in columns
     assert not columns & set(range(1, 20))
     assert set(range(20, 31)) <= columns
@@ -240,7 +240,7 @@ def dots_of(raster: Raster) -> set[tuple[int, int]]:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 11), st.integers(0, 11)), max_size=10))
 def test_a_raster_holds_just_the_dots_of_its_spans(drawn: list[tuple[int, int, int]]) -> None:
-    spans = [Span(column, min(a, b), max(a, b)) for column, a, b in drawn]
+    spans = [(column, min(a, b), max(a, b)) for column, a, b in drawn]
     raster = Raster(5, 3)
     raster.add(spans, (True,), 0)
     assert dots_of(raster) == {(column, row) for column, top, bottom in spans for row in range(top, bottom + 1)}
@@ -248,7 +248,7 @@ def test_a_raster_holds_just_the_dots_of_its_spans(drawn: list[tuple[int, int, i
 
 def test_a_dash_leaves_columns_out() -> None:
     raster = Raster(4, 1)
-    raster.add([Span(column, 0, 0) for column in range(8)], (True, False), 0)
+    raster.add([(column, 0, 0) for column in range(8)], (True, False), 0)
     assert dots_of(raster) == {(0, 0), (2, 0), (4, 0), (6, 0)}
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button
+
 from engine.run.directory import list_runs
 from engine.run.runs_file import RunsFile, load_runs
 from engine.run.state import Status
-from textual.pilot import Pilot
-from textual.widgets import Button
 from tui.app import RoomApp
 from tui.panes.log import LogPane
 from tui.panes.pane import Pane

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from engine.run.runs_file import RunsFile
 from textual.pilot import Pilot
+
+from engine.run.runs_file import RunsFile
 from tui.app import RoomApp
 from tui.control.usage import MachineUsage, UsageMeter
 

@@ -103,8 +103,9 @@ class Watcher:
 
     def catch_up(self) -> None:
         """Poll until every event on disk is read; for commands that answer once."""
-        while self.poll() and any(view.catching_up for view in self.views.values()):
-            pass
+        self.poll()
+        while any(view.catching_up for view in self.views.values()):
+            self.poll()
 
     def _adopt(self, run: RunDirectory) -> bool:
         try:

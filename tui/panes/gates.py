@@ -20,6 +20,10 @@ _LABELS = {
     "same_article_negatives": "B same-article negatives",
     "pairwise_cosine": "C pairwise cosine",
     "projection_head": "projection head",
+    "contain50": "Contain@50",
+    "r5": "R@5",
+    "eff5": "Eff@5",
+    "p95_ms": "P95 ms",
 }
 
 
@@ -90,7 +94,7 @@ class GatesPane(Pane):
             asked = f" of {report.asked} asked" if report.asked > report.num_queries else ""
             yield self._note(f"{name}: {report.num_queries} queries{asked}; {report.payload_rule}")
             for gate in report.gates:
-                yield self._row(gate.verdict, gate.name, gate.detail)
+                yield self._row(gate.verdict, _LABELS[gate.name], gate.detail)
             for row in ("model", "context_mean", "oracle"):
                 if row in report.rows:
                     figures = report.rows[row].exact

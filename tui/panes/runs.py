@@ -14,7 +14,8 @@ from tui.control.views import RunView
 from tui.panes.pane import Pane
 from tui.panes.words import number, status_mark, verdict_mark
 
-_COLUMNS = ("run", "state", "epoch", "val_cos", "gate", "fix")
+_COLUMNS = {"run": 20, "state": 11, "epoch": 6, "val_cos": 7, "gate": 13, "fix": 24}
+"""Name and least width in cells; the table cannot measure styled content by itself."""
 
 
 class RunsPane(Pane):
@@ -46,8 +47,8 @@ class RunsPane(Pane):
     def on_mount(self) -> None:
         super().on_mount()
         table = self._table
-        for column in _COLUMNS:
-            table.add_column(column, key=column)
+        for column, width in _COLUMNS.items():
+            table.add_column(column, key=column, width=width)
 
     @property
     def _table(self) -> DataTable[Content]:
@@ -62,6 +63,7 @@ class RunsPane(Pane):
         wanted = [view.id for view in reversed(scene.views)]
         if [row.value for row in table.rows] != wanted:
             table.clear()
+            table.ordered_columns[0].width = max([_COLUMNS["run"], *(len(run_id) for run_id in wanted)])
             for view in reversed(scene.views):
                 table.add_row(*self._cells(view), key=view.id)
         else:

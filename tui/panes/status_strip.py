@@ -13,6 +13,9 @@ from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.panes.words import number, say, status_mark, verdict_mark
 
+_LABELS_FROM_WIDTH = 110
+"""Narrower terminals get the numbers without their names, so that gate, baseline and floor still fit."""
+
 
 class StatusStrip(Static):
     """What matters now, in one line."""
@@ -30,7 +33,9 @@ class StatusStrip(Static):
             self.update(Content("  ").join(self._parts(scene)))
 
     def _parts(self, scene: Scene) -> Iterator[Content]:
-        yield say("lvm" + (" READ-ONLY" if scene.readonly else ""), "bold $text-primary", plain=self.plain)
+        is_narrow = self.app.size.width < _LABELS_FROM_WIDTH
+        if scene.readonly or not is_narrow:
+            yield say("lvm" + (" READ-ONLY" if scene.readonly else ""), "bold $text-primary", plain=self.plain)
         if scene.problem:
             yield say(f"! {scene.problem}", "bold $text-error", plain=self.plain)
         run = scene.selected
@@ -43,8 +48,10 @@ class StatusStrip(Static):
         yield say(run.id, "bold", plain=self.plain)
         yield status_mark(run.status, plain=self.plain)
         latest = run.latest
-        yield say(f"ep {latest.epoch if latest else 0}/{run.spec.config.epochs}", plain=self.plain)
-        yield say(f"val_cos {number(latest.val_cosine if latest else None)}", plain=self.plain)
+        done = f"{latest.epoch if latest else 0}/{run.spec.config.epochs}"
+        value = number(latest.val_cosine if latest else None)
+        yield say(done if is_narrow else f"ep {done}", plain=self.plain)
+        yield say(value if is_narrow else f"val_cos {value}", plain=self.plain)
         yield self._gate(run)
         if run.status.is_alive:
             yield say(f"eta {duration(run.eta_s(run.spec.config.epochs, scene.now))}", plain=self.plain)
@@ -54,8 +61,8 @@ class StatusStrip(Static):
 
     def _gate(self, run: RunView) -> Content:
         judged = run.gate_judgement(run.gate)
-        gap = abs((judged.value or 0.0) - judged.bar)
-        margin = {"passed": f" by {gap:.3f}", "missed": f" by {gap:.3f}"}.get(judged.verdict, "")
+        is_judged = judged.verdict in {"passed", "missed"} and judged.value is not None
+        margin = f" {(judged.value or 0.0) - judged.bar:+.3f}" if is_judged else ""
         return Content.assemble(
             say(f"gate@{run.gate.epoch} ", plain=self.plain),
             verdict_mark(judged.verdict, plain=self.plain, word=True),

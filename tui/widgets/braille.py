@@ -8,7 +8,7 @@ colour: that of the line added last.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 # Unicode's braille patterns: the bit of each dot, left and right column from top to bottom
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -19,15 +19,8 @@ _SPANS: Final = tuple(
 )
 
 
-class Span(NamedTuple):
-    """The dots of a column that a line covers."""
-
-    column: int
-    """Column of dots, from the left."""
-    top: int
-    """First row of dots, from the top."""
-    bottom: int
-    """Last row of dots, included; not above `top`."""
+Span = tuple[int, int, int]
+"""Dots of a column that a line covers: the column, and its first and last row, both included, from the top."""
 
 
 class Raster:

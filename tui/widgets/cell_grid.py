@@ -30,8 +30,10 @@ class Grid:
                 column += width
                 continue
             if width == 0:
-                if column > 0:
-                    self.characters[row][column - 1] += character
+                # a combining mark belongs to the character before it, which may be two cells wide
+                base = column - 1 if column and self.characters[row][column - 1] else column - 2
+                if base >= 0:
+                    self.characters[row][base] += character
                 continue
             for half in range(width):
                 self._vacate(row, column + half)

@@ -72,9 +72,9 @@ class LineChart(Widget, can_focus=True):
         color: $foreground;
         & > .line-chart--series-0 { color: $primary; text-style: bold; }
         & > .line-chart--series-1 { color: $warning; }
-        & > .line-chart--series-2 { color: $success; }
+        & > .line-chart--series-2 { color: $foreground 80%; }
         & > .line-chart--series-3 { color: $error; }
-        & > .line-chart--level-0 { color: $accent; }
+        & > .line-chart--level-0 { color: $success; }
         & > .line-chart--level-1 { color: $foreground 70%; }
         & > .line-chart--level-2 { color: $foreground 60%; }
         & > .line-chart--level-3 { color: $foreground 50%; }

@@ -90,6 +90,10 @@ def prepare(series: Series, *, smoothing: float = 0.0, log_y: bool = False) -> T
 
 def _finite(ys: Sequence[float | None], log_y: bool) -> tuple[Sequence[float], list[int], list[int]]:
     """The drawable values, which of them start a new line, and the indices of the others."""
+    # nearly always nothing is missing, and the built-in loops are several times faster
+    present = [y for y in ys if y is not None]
+    if len(present) == len(ys) and all(map(math.isfinite, present)) and not (log_y and min(present, default=1) <= 0):
+        return present, [], []
     values: list[float] = []
     starts: list[int] = []
     gaps: list[int] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tui.widgets.braille import Span
 from tui.widgets.plot_data import Trace
@@ -42,9 +42,10 @@ def line_spans(trace: Trace, x: Scale, y: Scale, columns: int, rows: int) -> lis
     else:
         # one neighbour on each side, so that a line runs on to the edge of a zoomed view
         found = _segments(trace, x, y, columns, rows, max(first - 1, 0), min(last + 1, len(trace.xs)))
-    return [
-        Span(column, max(top, 0), min(bottom, rows - 1)) for column, top, bottom in found if top < rows and bottom >= 0
-    ]
+    floor = rows - 1
+    if all(top >= 0 and bottom <= floor for _, top, bottom in found):
+        return found
+    return [(column, max(top, 0), min(bottom, floor)) for column, top, bottom in found if top <= floor and bottom >= 0]
 
 
 def position(values: Sequence[float], scale: Scale, dots: int) -> list[float]:
@@ -57,7 +58,7 @@ def position(values: Sequence[float], scale: Scale, dots: int) -> list[float]:
     return [max(min((value * half - low) * factor, _FAR), -_FAR) for value in values]
 
 
-def _bucketed(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: int, last: int) -> Iterable[Span]:
+def _bucketed(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: int, last: int) -> list[Span]:
     """Smallest and largest of each column, joined to the column before unless a gap lies between."""
     xs, ys = trace.xs, trace.ys
     starts = frozenset(trace.starts)
@@ -77,43 +78,49 @@ def _bucketed(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: 
         begin = end
     floor = rows - 1
     at = [floor - round(p) for p in position(extremes, y, rows)]
+    spans: list[Span] = []
     for index, column in enumerate(found):
         bottom, top, opening, _ = at[index * 4 : index * 4 + 4]
         if joined[index]:
             before, from_row = found[index - 1], at[index * 4 - 1]
             if column - before > 1:
-                yield from _segment(before, from_row, column, opening, columns)
-            # meet halfway, so that neither column's extremes are widened
+                _add_segment(spans, before, from_row, column, opening, columns)
+            # reach next to where the column before ended
             elif from_row < top:
                 top = from_row + 1
             elif from_row > bottom:
                 bottom = from_row - 1
-        yield Span(column, top, bottom)
+        spans.append((column, top, bottom))
+    return spans
 
 
-def _segments(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: int, last: int) -> Iterable[Span]:
+def _segments(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: int, last: int) -> list[Span]:
     """Straight lines from point to point."""
     at_x = position(trace.xs[first:last], x, columns)
     floor = rows - 1
     at_y = [floor - p for p in position(trace.ys[first:last], y, rows)]
     starts = {index - first for index in trace.starts}
+    spans: list[Span] = []
     for index, (column, row) in enumerate(zip(at_x, at_y, strict=True)):
         if index == 0 or index in starts:
             if 0 <= round(column) < columns:
-                yield Span(round(column), round(row), round(row))
+                spans.append((round(column), round(row), round(row)))
         else:
-            yield from _segment(at_x[index - 1], at_y[index - 1], column, row, columns)
+            _add_segment(spans, at_x[index - 1], at_y[index - 1], column, row, columns)
+    return spans
 
 
-def _segment(x0: float, y0: float, x1: float, y1: float, columns: int) -> Iterable[Span]:
+def _add_segment(spans: list[Span], x0: float, y0: float, x1: float, y1: float, columns: int) -> None:
     """One straight line between two positions, x0 <= x1, clipped to the columns."""
     from_column, to_column = round(x0), round(x1)
     if from_column == to_column:
         if 0 <= from_column < columns:
-            yield Span(from_column, round(min(y0, y1)), round(max(y0, y1)))
+            spans.append((from_column, round(min(y0, y1)), round(max(y0, y1))))
         return
     slope = (y1 - y0) / (x1 - x0)
-    for column in range(max(from_column, 0), min(to_column, columns - 1) + 1):
-        left = y0 + (max(column - 0.5, x0) - x0) * slope
-        right = y0 + (min(column + 0.5, x1) - x0) * slope
-        yield Span(column, round(min(left, right)), round(max(left, right)))
+    first, last = max(from_column, 0), min(to_column, columns - 1)
+    left = y0 if first == from_column else y0 + (first - 0.5 - x0) * slope
+    for column in range(first, last + 1):
+        right = y1 if column == to_column else y0 + (column + 0.5 - x0) * slope
+        spans.append((column, round(left), round(right)) if slope >= 0 else (column, round(right), round(left)))
+        left = right

@@ -63,7 +63,7 @@ def ticks(scale: Scale, count: int, *, integers: bool = False) -> list[float]:
     """
     if count < 1:
         return []
-    rough = max(scale.high / 2 / count - scale.low / 2 / count, 1e-300) * 2
+    rough = min(max(scale.high / 2 / count - scale.low / 2 / count, 1e-300) * 2, LARGEST)
     power = 10.0 ** math.floor(math.log10(rough))
     # the ends decide whether a step of about the range divided by the count gives one tick more or less
     for factor in (1, 2, 5, 10, 20, 50):

@@ -1,0 +1,186 @@
+"""Actions with real processes: what is journaled, launched and stopped, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from person import LONG, Person
+from processes import wait_until
+
+from engine.run.directory import is_locked, list_runs
+from engine.run.spec import ConfigError
+from engine.run.state import Status
+from tui.control import launcher
+from tui.control.actions import Actions, RefusedError
+from tui.control.journal import Decision
+from tui.control.launcher import LaunchError
+from tui.control.views import Watcher
+
+
+def test_a_run_is_started_journaled_and_finishes(room: Person) -> None:
+    run = room.start("--epochs", "2")
+    assert run.id == "mamba_s-0001"
+    view = room.wait_status(run, Status.FINISHED)
+    assert view.spec.argv[2:5] == ["train", "--run-dir", str(run.path)]
+    assert view.spec.resume_argv == ["--resume"]
+    assert view.spec.env["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert room.journal() == [("start", "intent"), ("start", "done")]
+    assert room.actions.journal.read()[1].child == run.id
+
+
+def test_the_intent_is_on_disk_before_the_launch(room: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_launch: list[list[tuple[str, str]]] = []
+
+    def fail(_folder: Path) -> None:
+        at_launch.append(room.journal())
+        raise LaunchError("no processes left")
+
+    monkeypatch.setattr(launcher, "start", fail)
+    with pytest.raises(LaunchError, match="no processes left"):
+        room.start()
+    assert at_launch == [[("start", "intent")]]
+    assert room.journal() == [("start", "intent"), ("start", "failed")]
+    assert room.actions.journal.read()[1].detail == "no processes left"
+
+
+def test_a_journal_that_cannot_be_written_stops_the_act(room: Person) -> None:
+    room.file.runs_dir.mkdir()
+    room.actions.journal.path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        room.start()
+    assert list_runs(room.file.runs_dir) == []
+
+
+def test_an_engine_that_cannot_be_executed_is_told(room: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "engine_argv", lambda *_: ["/no/such/engine"])
+    with pytest.raises(LaunchError, match="could not be started: /no/such/engine: No such file"):
+        room.start()
+    (view,) = room.views()
+    assert view.status is Status.FAILED
+    assert view.reason.startswith("never started")
+
+
+def test_an_unknown_table_is_named(room: Person) -> None:
+    with pytest.raises(ConfigError, match=r'no \[run.mamba\]. Did you mean "mamba_s"'):
+        room.actions.start("mamba")
+
+
+def test_one_key_press_does_not_start_two(room: Person) -> None:
+    run = room.start(*LONG)
+    with pytest.raises(RefusedError, match="mamba_s-0001 is running already"):
+        room.actions.start("mamba_s", only_one=True)
+    with pytest.raises(RefusedError, match="mamba_s-0001 is running already"):
+        room.actions.check_start("mamba_s", room.views())
+    room.actions.check_start("amn", room.views())
+    room.actions.stop(run)
+    room.wait_status(run, Status.STOPPED)
+    room.actions.check_start("mamba_s", room.views())
+
+
+def test_a_run_stops_at_a_steps_end_with_a_checkpoint(room: Person) -> None:
+    run = room.start(*LONG)
+    room.actions.check_stop(room.wait_status(run, Status.RUNNING))
+    room.actions.stop(run)
+    view = room.wait_status(run, Status.STOPPED)
+    assert view.life.exit is not None
+    assert view.life.exit.code == 0
+    assert "last" in view.state.checkpoints
+    with pytest.raises(RefusedError, match="not running"):
+        room.actions.check_stop(view)
+    with pytest.raises(RefusedError, match="not running"):
+        room.actions.stop(run)
+    assert room.journal()[2:] == [("stop", "intent"), ("stop", "done"), ("stop", "intent"), ("stop", "failed")]
+
+
+def test_a_run_that_ignores_everything_is_killed(room: Person) -> None:
+    run = room.start(*LONG, "--ignore-term")
+    room.wait_status(run, Status.RUNNING)
+    room.actions.check_kill(room.view(run))
+    room.actions.kill(run)
+    assert room.wait_status(run, Status.FAILED).reason == "signal 9"
+    with pytest.raises(RefusedError, match="not running"):
+        room.actions.check_kill(room.view(run))
+    with pytest.raises(LaunchError, match="not running"):
+        room.actions.kill(run)
+
+
+def test_readonly_refuses_every_action(room: Person) -> None:
+    run = room.start("--epochs", "2")
+    view = room.wait_status(run, Status.FINISHED)
+    plan = room.plan(run)
+    before = sorted(room.file.runs_dir.rglob("*"))
+    watcher = Actions(room.file, room.file.runs_dir, "person", readonly=True)
+    acts: list[Callable[[], object]] = [
+        lambda: watcher.start("mamba_s"),
+        lambda: watcher.restart(plan),
+        lambda: watcher.stop(run),
+        lambda: watcher.kill(run),
+        lambda: watcher.evaluate(view),
+        lambda: watcher.undo(Decision(who="person", action="restart", run=run.id, child=run.id)),
+        lambda: watcher.plan_restart(view, [view]),
+        lambda: watcher.check_start("mamba_s", []),
+        lambda: watcher.check_stop(view),
+        lambda: watcher.check_kill(view),
+        lambda: watcher.check_evaluate(view, "smoke"),
+        watcher.check_undo,
+    ]
+    for act in acts:
+        with pytest.raises(RefusedError, match="read-only"):
+            act()
+    assert sorted(room.file.runs_dir.rglob("*")) == before
+
+
+def test_an_evaluation_runs_below_its_own_wrapper_and_is_seen(room: Person) -> None:
+    run = room.start("--epochs", "2")
+    view = room.wait_status(run, Status.FINISHED)
+    watcher = Watcher(room.file.runs_dir, 60.0)
+    watcher.catch_up()
+    job = room.actions.evaluate(view)
+    assert job.path.name == "smoke-e0002.job"
+    watcher.poll()
+    assert "smoke-e0002" in watcher.views[run.id].jobs
+    wait_until(lambda: not is_locked(job.lock_file))
+    watcher.poll()
+    report = watcher.views[run.id].evals["smoke-e0002"]
+    assert report.name == "smoke-e0002"
+    ended = job.read_life().exit
+    assert ended is not None
+    assert ended.code == 1, "Eff@5 misses its gate"
+    assert room.journal()[-2:] == [("evaluate", "intent"), ("evaluate", "done")]
+
+
+def test_without_a_checkpoint_there_is_nothing_to_evaluate(room: Person) -> None:
+    run = room.start("--epochs", "0")
+    with pytest.raises(RefusedError, match="no checkpoint yet"):
+        room.actions.check_evaluate(room.wait_status(run, Status.FINISHED), "smoke")
+
+
+def test_an_evaluation_under_way_is_not_started_twice(room: Person) -> None:
+    run = room.start("--epochs", "2")
+    view = room.wait_status(run, Status.FINISHED)
+    folder = launcher.start_evaluation(run, "smoke-e0002", [sys.executable, "-c", "input()"], {})
+    wait_until(lambda: not is_locked(folder.lock_file))  # its input is closed: it ends at once
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    job = launcher.start_evaluation(run, "smoke-e0002", sleep, {})
+    try:
+        with pytest.raises(RefusedError, match="evaluation smoke-e0002 is under way"):
+            room.actions.check_evaluate(room.view(run), "smoke")
+        with pytest.raises(LaunchError, match="is running already"):
+            launcher.start_evaluation(run, "smoke-e0002", sleep, {})
+    finally:
+        launcher.kill(job)
+        assert launcher.wait_until_ended(job, 30)
+    assert view.id == run.id
+
+
+def test_an_evaluation_that_nobody_defined_is_refused(room: Person) -> None:
+    run = room.start("--epochs", "2")
+    view = room.wait_status(run, Status.FINISHED)
+    for name in ("smok", "../../elsewhere"):
+        with pytest.raises(RefusedError, match="has no evaluation"):
+            room.actions.evaluate(view, name)
+    assert room.actions.evaluation(view, "full").limit == 0
+    assert room.actions.evaluation(view, "smoke").at_epoch == 4

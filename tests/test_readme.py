@@ -1,0 +1,26 @@
+"""What the README says of the code is still so."""
+
+from __future__ import annotations
+
+import re
+
+from readme_tree import README, TOP, with_tree
+
+from tui.keymap import ROOM_BINDINGS
+
+
+def test_the_tree_of_files_is_up_to_date() -> None:
+    readme = README.read_text()
+    assert readme == with_tree(readme), "run: python tests/readme_tree.py"
+
+
+def test_every_key_that_the_readme_names_exists() -> None:
+    table = README.read_text().partition("| key |")[2].partition("\n\n")[0]
+    named = {key for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(.)`", cell)}
+    known = {binding.key_display or binding.key for binding in ROOM_BINDINGS}
+    assert named - known - {"1", "7"} <= {"n", "N", "e"}, "these belong to the log"
+
+
+def test_every_picture_that_the_readme_shows_is_there() -> None:
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README.read_text()):
+        assert (TOP / picture).is_file(), picture
