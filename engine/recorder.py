@@ -33,6 +33,7 @@ from engine.run.state import RunState, fold
 log = logging.getLogger("engine")
 
 PROJECTION_CHECK = "projection_head"
+"""Name of the check that the head is built right; its verdict is not in the epoch's numbers, so it is an event only."""
 
 
 class Recorder:

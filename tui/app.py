@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -51,7 +52,7 @@ class RoomApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = list(ROOM_BINDINGS)
 
-    scene: reactive[Scene | None] = reactive(None, init=False)
+    scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
 
     def __init__(self, file: RunsFile, runs_dir: Path, *, readonly: bool = False, plain: bool = False) -> None:
         super().__init__()
@@ -99,16 +100,20 @@ class RoomApp(App[None]):
         self.show_scene()
 
     def show_scene(self) -> None:
-        """Hand the moment down to the panes."""
-        self.scene = build_scene(
-            self.actions,
-            self.watcher,
-            self.selected_id,
-            now=time.time(),
-            tick=self._tick,
-            problem=self._problem,
-            usage=self._usage,
-        )
+        """Hand the moment down to the panes. Only the clock moves where nothing else has."""
+        now, scene = time.time(), self.scene
+        if scene is not None and scene.tick == self._tick and scene.undo is None:
+            self.scene = replace(scene, now=now, usage=self._usage)
+        else:
+            self.scene = build_scene(
+                self.actions,
+                self.watcher,
+                self.selected_id,
+                now=now,
+                tick=self._tick,
+                problem=self._problem,
+                usage=self._usage,
+            )
         self._room.scene = self.scene
 
     def read_usage(self) -> None:
@@ -167,6 +172,11 @@ class RoomApp(App[None]):
         """Search the log."""
         self._room.go_to(LogPane.NUMBER)
         self._room.query_one(LogPane).open_search()
+
+    def action_filter(self) -> None:
+        """Show only some lines of the log."""
+        self._room.go_to(LogPane.NUMBER)
+        self._room.query_one(LogPane).open_search(is_filter=True)
 
     def action_follow(self) -> None:
         """Follow the log's end, or not."""

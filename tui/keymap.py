@@ -50,6 +50,7 @@ ROOM_BINDINGS: list[Binding] = [
     ),
     _look("m", "maximize_pane", "maximise", "this pane alone, and back", "pane.maximize"),
     _look("escape", "out", "back", "one layer out", "room.out"),
+    _look("ampersand", "filter", "filter", "show only the log lines that hold a text", "log.filter", display="&"),
     _look("f", "follow", "follow", "follow the log's end, or stay", "log.follow"),
     _look("left_square_bracket", "metric(-1)", "metric", "previous metric", "chart.previous", display="["),
     _look("right_square_bracket", "metric(1)", "metric", "next metric", "chart.next", display="]"),

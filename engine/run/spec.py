@@ -10,6 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -370,11 +371,17 @@ def _refuse_unknown_keys(table: Any, kind: Any, where: str) -> None:
     """Walk a table beside its type. msgspec names the unknown key but not the nearest known one."""
     if not (isinstance(kind, type) and issubclass(kind, Struct) and isinstance(table, Mapping)):
         return
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     for key, value in table.items():
         if key not in hints:
             raise ConfigError(f'{where}: unknown key "{key}".{suggestion(key, hints)}')
         _refuse_unknown_keys(value, hints[key], _inner(where, key))
+
+
+@cache
+def _hints(kind: type[Struct]) -> dict[str, Any]:
+    """The types of a section's keys; evaluating the annotations anew costs more than all the rest."""
+    return get_type_hints(kind)
 
 
 def _refuse_non_finite(table: Any, where: str) -> None:
@@ -397,5 +404,5 @@ def _choices(kind: Any, keys: list[str], table: Any) -> str:
     for key in keys:
         if not (isinstance(kind, type) and issubclass(kind, Struct) and isinstance(value, Mapping)):
             return ""
-        kind, value = get_type_hints(kind).get(key), value.get(key)
+        kind, value = _hints(kind).get(key), value.get(key)
     return suggestion(str(value), map(str, get_args(kind))) if get_origin(kind) is Literal else ""

@@ -225,8 +225,7 @@ def test_a_log_is_made_safe_for_the_terminal(tmp_path: Path) -> None:
 
 
 def test_help_names_every_command(lvm: Invoke) -> None:
-    result = CliRunner().invoke(main, ["--help"], env=dict(os.environ))
+    result = lvm("--help")
     assert result.exit_code == 0
-    assert [
-        word for word in ("status", "start", "stop", "triage", "eval", "journal") if word not in result.stdout
-    ] == []
+    commands = ("status", "start", "stop", "triage", "eval", "journal")
+    assert [command for command in commands if command not in result.stdout] == []

@@ -107,7 +107,8 @@ async def test_t_starts_one_run_and_says_why_it_will_not_start_another(
     async with app.run_test(size=SIZES["roomy"]) as pilot:
         await pilot.press("T")
         await until(pilot, lambda: app.scene and app.scene.selected, "a run")
-        assert app.scene and app.scene.selected
+        assert app.scene
+        assert app.scene.selected
         assert app.scene.selected.id == "mamba_s-0001"
         await pilot.press("T")
         await pilot.pause()
@@ -213,6 +214,22 @@ async def test_hostile_log_lines_show_as_text_and_do_nothing(runs_file: RunsFile
         assert not any("\x1b" in row or "\x07" in row for row in rows)
         await pilot.click(LogPane, offset=(20, 6))
         assert app.is_running
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_slash_searches_the_log_and_ampersand_filters_it(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.press("slash", *"epoch", "enter")
+        await pilot.pause()
+        log = app.screen.query_one(LogPane).log_view
+        assert app.focused is log
+        assert log.num_matches == 2
+        await pilot.press("ampersand", *"ERROR", "enter")
+        await pilot.pause()
+        assert log.filtering
+        rows = [log.render_line(y).text.strip() for y in range(log.size.height)]
+        assert [row for row in rows if row] == ["ERROR gate val_cosine@2 missed by 0.188"]
 
 
 @pytest.mark.usefixtures("recorded_runs")

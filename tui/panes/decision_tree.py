@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from tui.control.ladder import Rung
 from tui.control.playbook import load_playbook
@@ -16,6 +15,7 @@ from tui.keymap import ACTION_KEYS
 from tui.panes.pane import Pane
 from tui.panes.playbook_tree import PlaybookTree
 from tui.panes.words import lines, signed
+from tui.widgets.steady_text import SteadyText
 
 _BRANCH_STYLE = {"yes": "$text-success", "no": "$text-error"}
 
@@ -28,12 +28,12 @@ class DecisionTreePane(Pane):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(can_focus=False):
-            yield Static(id="position")
+            yield SteadyText(id="position")
             yield PlaybookTree(load_playbook())
 
     def show(self, scene: Scene) -> None:
         self.query_one(PlaybookTree).mark(scene.position)
-        self.query_one("#position", Static).update(lines(*self._rows(scene)))
+        self.query_one("#position", SteadyText).show(lines(*self._rows(scene)))
 
     def _rows(self, scene: Scene) -> Iterator[Content]:
         position = scene.position

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from tui.control.report import duration
 from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.panes.pane import Pane
 from tui.panes.words import lines, number, verdict_mark
+from tui.widgets.steady_text import SteadyText
 
 _LABELS = {
     "margin": "A margin",
@@ -35,7 +35,7 @@ class GatesPane(Pane):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static()
+            yield SteadyText()
 
     def show(self, scene: Scene) -> None:
         run = scene.selected
@@ -43,7 +43,7 @@ class GatesPane(Pane):
             content = self.say("No run yet. T starts Mamba-S, B the AMN baseline.", "$foreground-muted")
         else:
             content = lines(*self._rows(run, scene.now))
-        self.query_one(Static).update(content)
+        self.query_one(SteadyText).show(content)
 
     def _rows(self, run: RunView, now: float) -> Iterator[Content]:
         for gate in run.spec.gates:

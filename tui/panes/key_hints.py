@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Static
 
 from tui.control.scene import Scene
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.panes.words import say
+from tui.widgets.steady_text import SteadyText
 
 
-class KeyHints(Static):
+class KeyHints(SteadyText):
     """Hints made from the binding table."""
 
     DEFAULT_CSS = (
         "KeyHints { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }"
     )
 
-    scene: reactive[Scene | None] = reactive(None, init=False)
+    scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
     plain: reactive[bool] = reactive(False)
 
     def watch_scene(self, scene: Scene | None) -> None:
@@ -37,4 +37,4 @@ class KeyHints(Static):
                 say(f" {binding.description}", "$foreground-disabled" if is_grey else "", plain=self.plain),
             )
             parts.append(label)
-        self.update(Content("  ").join([*parts, say("1-7 pane", plain=self.plain)]))
+        self.show(Content("  ").join([*parts, say("1-7 pane", plain=self.plain)]), layout=False)

@@ -13,9 +13,11 @@ from tui.control.scene import Scene
 from tui.panes.pane import Pane
 from tui.widgets.virtual_log import VirtualLog
 
+_HINTS = {False: "search: Enter jumps, n and N go on, Escape leaves", True: "show only lines with; empty shows all"}
+
 
 class SearchBar(Input):
-    """Where a search is typed; Escape leaves it."""
+    """Where a search or a filter is typed; Escape leaves it."""
 
     DEFAULT_CSS = """
     SearchBar { display: none; height: 1; border: none; padding: 0; }
@@ -23,10 +25,19 @@ class SearchBar(Input):
     """
     BINDINGS = [Binding("escape", "close", "close", show=False, id="log.close_search")]
 
+    is_filter = False
+    """Whether what is typed hides the other lines."""
+
+    def open_as(self, *, is_filter: bool) -> None:
+        """Show it, empty, with the cursor in it."""
+        self.is_filter, self.placeholder, self.value = is_filter, _HINTS[is_filter], ""
+        self.add_class("-open")
+        self.focus()
+
     def action_close(self) -> None:
         """Back to the log; the matches stay marked."""
         self.remove_class("-open")
-        self.screen.set_focus(self.screen.query_one(VirtualLog))
+        self.screen.query_one(VirtualLog).focus()
 
 
 class LogPane(Pane):
@@ -39,7 +50,7 @@ class LogPane(Pane):
 
     def compose(self) -> ComposeResult:
         yield VirtualLog()
-        yield SearchBar(placeholder="search; Enter jumps, n and N go on, Escape leaves")
+        yield SearchBar()
 
     @property
     def log_view(self) -> VirtualLog:
@@ -58,28 +69,32 @@ class LogPane(Pane):
         self.log_view.poll()
         self._retitle()
 
-    def open_search(self) -> None:
-        """Show the search bar and put the cursor in it."""
-        bar = self.query_one(SearchBar)
-        bar.add_class("-open")
-        bar.focus()
+    def open_search(self, *, is_filter: bool = False) -> None:
+        """Ask what to search for, or which lines to keep."""
+        self.query_one(SearchBar).open_as(is_filter=is_filter)
 
     def toggle_follow(self) -> None:
         """Follow the end, or stay where one reads."""
-        self.log_view.follow = not self.log_view.follow
+        self.log_view.action_toggle_follow()
         self._retitle()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Search; the bar closes, n and N go on."""
-        found = self.log_view.search(event.value)
-        self.set_subtitle(f"{found} lines match" if event.value else "")
-        self.query_one(SearchBar).action_close()
+        """Search or filter; the bar closes, n and N go on."""
+        bar = self.query_one(SearchBar)
+        (self.log_view.filter if bar.is_filter else self.log_view.search)(event.value)
+        bar.action_close()
+        self._retitle()
 
     def on_virtual_log_follow_changed(self) -> None:
         """Say at once that the view no longer follows, or does again."""
         self._retitle()
 
+    def on_virtual_log_noticed(self, event: VirtualLog.Noticed) -> None:
+        """The file was replaced, or nothing further was found."""
+        self.set_subtitle(event.text)
+
     def _retitle(self) -> None:
         view = self.log_view
         state = "FOLLOW" if view.follow else f"PAUSED +{view.unseen}"
-        self.set_title(f"{state}  {view.line_count} lines  {self._run_id}" if self._run_id else "")
+        matches = f"  {view.num_matches} {'shown' if view.filtering else 'match'}" if view.num_matches else ""
+        self.set_title(f"{state}  {view.line_count} lines{matches}  {self._run_id}" if self._run_id else "")

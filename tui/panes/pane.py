@@ -33,7 +33,7 @@ class Pane(Vertical):
     """The key that goes to it."""
     NAME: ClassVar[str] = ""
 
-    scene: reactive[Scene | None] = reactive(None, init=False)
+    scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
     """The moment to show; set by data binding, never by the pane."""
     plain: reactive[bool] = reactive(False)
     """Draw with ASCII only."""
@@ -47,11 +47,15 @@ class Pane(Vertical):
     def set_title(self, text: str) -> None:
         """The pane's number and name, and what more there is to say."""
         # not foreign, but a run's id in it is: content is never parsed as markup
-        self.border_title = say(f"{self.NUMBER} {self.NAME}{'  ' + text if text else ''}", plain=self.plain).markup
+        title = say(f"{self.NUMBER} {self.NAME}{'  ' + text if text else ''}", plain=self.plain).markup
+        if title != self.border_title:
+            self.border_title = title
 
     def set_subtitle(self, text: str) -> None:
         """A word in the lower border."""
-        self.border_subtitle = say(text, plain=self.plain).markup
+        subtitle = say(text, plain=self.plain).markup
+        if subtitle != self.border_subtitle:
+            self.border_subtitle = subtitle
 
     def watch_plain(self, plain: bool) -> None:
         """ASCII borders for ASCII terminals."""

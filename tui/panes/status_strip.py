@@ -6,31 +6,31 @@ from collections.abc import Iterator
 
 from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Static
 
 from tui.control.report import duration
 from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.panes.words import number, say, status_mark, verdict_mark
+from tui.widgets.steady_text import SteadyText
 
 _LABELS_FROM_WIDTH = 110
 """Narrower terminals get the numbers without their names, so that gate, baseline and floor still fit."""
 
 
-class StatusStrip(Static):
+class StatusStrip(SteadyText):
     """What matters now, in one line."""
 
     DEFAULT_CSS = (
         "StatusStrip { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }"
     )
 
-    scene: reactive[Scene | None] = reactive(None, init=False)
+    scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
     plain: reactive[bool] = reactive(False)
 
     def watch_scene(self, scene: Scene | None) -> None:
         """Draw the moment."""
         if scene is not None:
-            self.update(Content("  ").join(self._parts(scene)))
+            self.show(Content("  ").join(self._parts(scene)), layout=False)
 
     def _parts(self, scene: Scene) -> Iterator[Content]:
         is_narrow = self.app.size.width < _LABELS_FROM_WIDTH

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Iterator
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from tui.control.report import duration
 from tui.control.scene import Scene
@@ -15,6 +14,7 @@ from tui.control.usage import ProcessUsage
 from tui.control.views import RunView
 from tui.panes.pane import Pane
 from tui.panes.words import lines
+from tui.widgets.steady_text import SteadyText
 
 
 class SystemPane(Pane):
@@ -25,13 +25,13 @@ class SystemPane(Pane):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static()
+            yield SteadyText()
 
     def depends_on(self, scene: Scene) -> Hashable:
         return scene.usage, scene.tick
 
     def show(self, scene: Scene) -> None:
-        self.query_one(Static).update(lines(*self._rows(scene)))
+        self.query_one(SteadyText).show(lines(*self._rows(scene)))
 
     def _rows(self, scene: Scene) -> Iterator[Content]:
         usage = scene.usage

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Iterator
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from tui.control.scene import Scene
 from tui.control.versus import Row, bounds_verdict, compare, differences
@@ -17,6 +16,7 @@ from tui.panes.pane import Pane
 from tui.panes.words import lines
 from tui.widgets.line_chart import LineChart
 from tui.widgets.plot_data import Level, Series
+from tui.widgets.steady_text import SteadyText
 
 _CHARTS_FROM_HEIGHT = 24
 """Below this many rows there is room for the numbers only; the chart pane draws both runs anyway."""
@@ -38,10 +38,10 @@ class VersusPane(Pane):
 
     def compose(self) -> ComposeResult:
         with Horizontal():
-            for chart_id, title in (("both", "val_cosine"), ("difference", "difference")):
-                yield LineChart(id=chart_id, title=title, x_label="epoch")
+            for chart_id in ("left", "right", "difference"):
+                yield LineChart(id=chart_id, x_label="epoch")
         with VerticalScroll():
-            yield Static()
+            yield SteadyText()
 
     def watch_plain(self, plain: bool) -> None:
         super().watch_plain(plain)
@@ -56,16 +56,26 @@ class VersusPane(Pane):
         return tuple((view.id, view.version) if view else None for view in scene.pair)
 
     def show(self, scene: Scene) -> None:
-        self.query_one(Static).update(lines(*self._rows(*scene.pair)))
+        self.query_one(SteadyText).show(lines(*self._rows(*scene.pair)))
         self._draw_charts(*scene.pair)
 
     def _draw_charts(self, left: RunView | None, right: RunView | None) -> None:
+        metric = METRICS[0]
         runs = [view for view in (left, right) if view is not None]
-        both = self.query_one("#both", LineChart)
-        both.series = [Series(view.id, *points(view, METRICS[0]), kind=kind) for kind, view in enumerate(runs)]
-        both.levels = levels(runs[0], METRICS[0]) if runs else []
-        both.marks = epoch_marks(runs[0]) if runs else []
+        values = [value for view in runs for value in points(view, metric)[1] if value is not None]
+        values += [level.value for view in runs for level in levels(view, metric)]
+        epochs = [epoch for view in runs for epoch in points(view, metric)[0]]
+        for kind, (name, view) in enumerate((("left", left), ("right", right))):
+            chart = self.query_one(f"#{name}", LineChart)
+            # one pair of axes for both: the same height must mean the same number
+            chart.y_range = (min(values), max(values)) if values else None
+            chart.x_range = (min(epochs), max(epochs)) if epochs else None
+            chart.empty_text = "no epoch yet" if view else f"{'TB'[kind]} trains it"
+            chart.series = [Series(view.id, *points(view, metric), kind=kind)] if view else []
+            chart.levels = levels(view, metric) if view else []
+            chart.marks = epoch_marks(view) if view else []
         difference = self.query_one("#difference", LineChart)
+        difference.x_range = (min(epochs), max(epochs)) if epochs else None
         difference.series = [Series("Δ", *_difference(left, right), kind=2)] if left and right else []
         difference.levels = [Level(0.0, "equal")]
 

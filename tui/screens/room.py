@@ -27,9 +27,9 @@ class RoomScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (180, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]
 
-    scene: reactive[Scene | None] = reactive(None, init=False)
+    scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
     plain: reactive[bool] = reactive(False)
-    current: reactive[int] = reactive(2)
+    current: reactive[int] = reactive(2, repaint=False)
     """Number of the pane that has the screen to itself where only one fits."""
 
     def compose(self) -> ComposeResult:
