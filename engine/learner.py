@@ -67,6 +67,8 @@ class Learner:
         modules = [self.model] if self.head is None else [self.model, self.head]
         self.parameters = [parameter for module in modules for parameter in module.parameters()]
         self.optimizer = _build_optimizer(self.parameters, config, device)
+        # Kept from step to step: fresh memory of the model's size would cost more than the arithmetic on it.
+        self._before = [torch.empty_like(parameter, requires_grad=False) for parameter in self.parameters]
 
     def take_step(self, micro_batches: list[NDArray[np.int64]], *, step: int, lr: float) -> StepFigures:
         """One optimizer step over an effective batch.
@@ -135,12 +137,16 @@ class Learner:
 
     def _update_weights(self, lr: float) -> float:
         """Move the weights; returns |change| / |weights| over all of them."""
-        before = nn.utils.parameters_to_vector(self.parameters).detach()
+        for kept, parameter in zip(self._before, self.parameters, strict=True):
+            kept.copy_(parameter.detach())
+        size = torch.stack([kept.norm() for kept in self._before]).norm()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        after = nn.utils.parameters_to_vector(self.parameters).detach()
-        return float((after - before).norm() / before.norm())
+        for kept, parameter in zip(self._before, self.parameters, strict=True):
+            kept.sub_(parameter.detach())
+        change = torch.stack([kept.norm() for kept in self._before]).norm()
+        return float(change / size)
 
 
 def _build_optimizer(parameters: list[nn.Parameter], config: RunConfig, device: torch.device) -> torch.optim.AdamW:

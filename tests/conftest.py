@@ -11,7 +11,7 @@ from hypothesis import settings
 from processes import FAKE_ENGINE, end
 from recorded import RUNS_TOML, missed_mamba, passed_amn
 
-from engine.run.directory import list_runs
+from engine.run.directory import RunDirectory, list_runs
 from engine.run.runs_file import RunsFile, load_runs
 from tui.control import launcher
 from tui.control.views import Watcher
@@ -57,4 +57,5 @@ def fake_engine(runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv("LVM_GRACE_S", "0.3")
     yield options
     for run in list_runs(runs_file.runs_dir):
-        end(run)
+        for folder in (run.path, *run.evals.glob("*.job")):
+            end(RunDirectory(folder))

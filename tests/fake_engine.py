@@ -149,7 +149,7 @@ def write_epoch(writer: EventWriter, record: EpochRecord, gates: list[Gate]) -> 
 
 def evaluate(out: Path) -> int:
     """Write a report whose gates pass but for Eff@5, which the real engine answers with exit code 1."""
-    from recorded import eval_report
+    from recorded_report import eval_report
 
     report = eval_report(out.stem)
     write_atomically(out, msgspec.json.encode(report))

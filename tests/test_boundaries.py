@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import engine.run
 import tui.control
 
@@ -48,7 +46,6 @@ def test_the_rooms_judgement_loads_neither_numerics_nor_a_terminal() -> None:
 
 
 def test_the_room_loads_no_numerics() -> None:
-    pytest.importorskip("tui.app")
     assert not loaded_by("tui.app") & NUMERICS
 
 

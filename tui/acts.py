@@ -26,7 +26,8 @@ def prepare(action: str, scene: Scene, actions: Actions) -> Act:
     model, baseline = actions.file.room.compare
     run = scene.selected
     if action in {"start", "start_baseline"}:
-        return _start(model if action == "start" else baseline, actions)
+        # a baseline that is started beside a model must not take the screen away from it
+        return _start(model if action == "start" else baseline, actions, is_shown=action == "start" or run is None)
     if action == "undo" and scene.undo is not None:
         undo = scene.undo
 
@@ -49,10 +50,10 @@ def prepare(action: str, scene: Scene, actions: Actions) -> Act:
     return _end(run, action, actions)
 
 
-def _start(name: str, actions: Actions) -> Act:
+def _start(name: str, actions: Actions, *, is_shown: bool) -> Act:
     def start() -> ActionDone:
         run = actions.start(name, only_one=True)
-        return ActionDone(f"{run.id} has started", run.id)
+        return ActionDone(f"{run.id} has started", run.id if is_shown else "")
 
     return Act([f"starts [run.{name}]"], start)
 

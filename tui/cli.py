@@ -177,7 +177,7 @@ def triage(
     place = open_place(config, runs_dir)
     run, views = place.view(run_id)
     actions = place.actions()
-    plan = actions.plan_restart(run, views, fix=fix, override=override)
+    plan = actions.plan_restart(run, views, fix=fix, override=clean(override))
     for line in plan.lines():
         click.echo(clean(line), err=not dry_run)
     if not dry_run:

@@ -23,7 +23,7 @@ from engine.run.events import EpochRecord
 from engine.run.process import Identity, boot_id, is_alive
 from engine.run.spec import ConfigError, RunSpec
 
-_NUMBERED = re.compile(r"-(\d{4,9})$")
+_NUMBERED = re.compile(r"-(\d{4,6})$")
 MAX_JSON = 16 << 20
 """No JSON file of a run is larger; one that is gets refused before it is parsed."""
 

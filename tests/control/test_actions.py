@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from person import LONG, Person
-from processes import wait_until
+from processes import end, wait_until
 
 from engine.run.directory import is_locked, list_runs
 from engine.run.spec import ConfigError
@@ -156,6 +156,20 @@ def test_without_a_checkpoint_there_is_nothing_to_evaluate(room: Person) -> None
     run = room.start("--epochs", "0")
     with pytest.raises(RefusedError, match="no checkpoint yet"):
         room.actions.check_evaluate(room.wait_status(run, Status.FINISHED), "smoke")
+
+
+def test_a_repeated_evaluation_of_an_ended_run_is_seen(room: Person) -> None:
+    run = room.start("--epochs", "2")
+    job = room.actions.evaluate(room.wait_status(run, Status.FINISHED))
+    wait_until(lambda: not is_locked(job.lock_file))
+    watcher = Watcher(room.file.runs_dir, 60.0)
+    watcher.catch_up()
+    assert not watcher.poll()
+    room.engine.append("--sleep")
+    room.actions.evaluate(watcher.views[run.id])
+    assert watcher.poll()
+    assert watcher.views[run.id].jobs["smoke-e0002"].lock_held
+    end(job)
 
 
 def test_an_evaluation_under_way_is_not_started_twice(room: Person) -> None:

@@ -171,6 +171,15 @@ def test_four_processes_that_restart_at_one_instant_start_one_child(room: Person
     assert sorted(outcomes) == ["mamba_s-0002"] + ["mamba_s-0002 already tries this fix"] * 3
 
 
+def test_a_plan_is_refused_once_its_fix_was_tried_even_if_that_has_ended(room: Person) -> None:
+    parent = room.start("--epochs", "2")
+    room.wait_status(parent, Status.FINISHED)
+    plan, same_plan = room.plan(parent), room.plan(parent)
+    room.wait_status(room.actions.restart(plan), Status.FINISHED)
+    with pytest.raises(RefusedError, match="mamba_s-0002 already tries this fix"):
+        room.actions.restart(same_plan)
+
+
 def test_a_fix_whose_child_could_not_be_started_can_be_tried_again(
     room: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,8 @@ def test_a_process_may_have_any_name(tmp_path: Path, name: str) -> None:
     with subprocess.Popen([program, "600"]) as process:
         try:
             wait_until(lambda: name.encode()[:5] in Path(f"/proc/{process.pid}/stat").read_bytes())
-            assert is_alive(identity_of(process))
+            identity = identity_of(process)
+            assert is_alive(identity)
         finally:
             process.kill()
+        wait_until(lambda: not is_alive(identity))  # its corpse is told apart by the state behind the name

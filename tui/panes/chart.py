@@ -70,10 +70,7 @@ class ChartPane(Pane):
         metric = METRICS[self.metric]
         runs = shown_runs(scene)
         chart = self.query_one(LineChart)
-        chart.series = [
-            Series(view.id, *points(view, metric), kind=1 if view.spec.name == scene.pair_names[1] else index * 2)
-            for index, view in enumerate(runs)
-        ]
+        chart.series = [Series(view.id, *points(view, metric), kind=look_of(view, scene)) for view in runs]
         chart.levels = levels(runs[0], metric) if runs else []
         chart.marks = epoch_marks(runs[0]) if runs else []
         self.border_title = f"{self.NUMBER} {metric.name}"
@@ -89,6 +86,13 @@ def shown_runs(scene: Scene) -> list[RunView]:
     parent = next((view for view in scene.views if view.id == scene.selected.spec.parent), None)
     runs += [view for view in (counterpart, parent) if view is not None and view not in runs]
     return runs
+
+
+def look_of(view: RunView, scene: Scene) -> int:
+    """Colour, dash and marker by what a run is, whichever is selected: model 0, baseline 1, any other 2."""
+    if view.spec.name == scene.pair_names[1]:
+        return 1
+    return 0 if view is scene.pair[0] else 2
 
 
 def points(view: RunView, metric: Metric) -> tuple[Sequence[float], Sequence[float | None]]:

@@ -1,7 +1,7 @@
 """A line chart as rows of characters and style names: a pure function, for the widget, for tests and for exports.
 
-From the back to the front: vertical marks, levels, lines, gaps, point markers, cursor, labels of levels. The y axis is
-fitted to what is visible of the series and to the levels, so a gate's bar is always in the picture.
+From the back to the front: vertical marks, levels, lines, gaps, point markers, labels of marks, cursor, labels of
+levels. The y axis is fitted to what is visible of the series and to the levels, so a gate's bar is always in sight.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def draw(plot: Plot, width: int, height: int) -> list[list[Run]]:
     if area is not None:
         _draw_rules(grid, plot, area)
         _draw_lines(grid, plot, area)
+        _label_marks(grid, plot, area)
         _draw_cursor(grid, plot, area)
         _label_levels(grid, plot, area)
     return grid.rows()
@@ -81,18 +82,11 @@ def x_at(plot: Plot, width: int, height: int, column: int) -> float | None:
 
 
 def _draw_rules(grid: Grid, plot: Plot, area: Area) -> None:
-    """Vertical marks with their labels at the top, and horizontal levels."""
-    taken_to = area.left
-    for mark in sorted(plot.marks, key=lambda mark: mark.x):
+    """Vertical marks and horizontal levels."""
+    for mark in plot.marks:
         column = area.column(mark.x)
-        if column is None:
-            continue
-        for row in range(area.height):
-            grid.put(area.top + row, column, looks.ASCII_MARK if plot.ascii_only else looks.MARK, "mark")
-        label = clean(mark.label)
-        if label and column + 1 >= taken_to and column + 1 + cell_len(label) <= area.left + area.width:
-            grid.put(area.top, column + 1, label, "mark")
-            taken_to = column + 2 + cell_len(label)
+        for row in range(area.height if column is not None else 0):
+            grid.put(area.top + row, column or 0, looks.ASCII_MARK if plot.ascii_only else looks.MARK, "mark")
     for index, value, _ in reversed(drawable_levels(plot.levels, plot.log_y)):
         level_row = area.row(value)
         if level_row is not None:
@@ -144,6 +138,18 @@ def _draw_cursor(grid: Grid, plot: Plot, area: Area) -> None:
         index = bisect_left(trace.xs, plot.cursor_x)
         if index < len(trace.xs) and trace.xs[index] == plot.cursor_x:
             _draw_point(grid, area, trace, index, plot.ascii_only)
+
+
+def _label_marks(grid: Grid, plot: Plot, area: Area) -> None:
+    """Each mark's label beside it, in the highest row where nothing is drawn yet."""
+    for mark in sorted(plot.marks, key=lambda mark: mark.x):
+        column, label = area.column(mark.x), clean(mark.label)
+        if column is None or not label or column + 1 + cell_len(label) > area.left + area.width:
+            continue
+        for row in range(area.top, area.top + area.height):
+            if grid.is_free(row, column + 1, cell_len(label), _COVERED | _LEVELS | {"mark"}):
+                grid.put(row, column + 1, label, "mark")
+                break
 
 
 def _label_levels(grid: Grid, plot: Plot, area: Area) -> None:
