@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -85,13 +86,18 @@ async def draw(runs_dir: Path, *, as_png: bool) -> None:
         async with app.run_test(size=size) as pilot:
             app.action_pane(pane)
             await pilot.pause()
-            svg = app.export_screenshot(title="lvm-tui")
+            svg = self_contained(app.export_screenshot(title="lvm-tui"))
         (DOCS / f"{name}.svg").write_text(svg)
         if as_png:
             import cairosvg
 
             cairosvg.svg2png(bytestring=svg.encode(), write_to=str(DOCS / f"{name}.png"), scale=1.0)
         print(f"docs/{name}.svg")
+
+
+def self_contained(svg: str) -> str:
+    """The picture without fonts fetched from elsewhere: any monospaced font will do."""
+    return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code", "DejaVu Sans Mono")
 
 
 if __name__ == "__main__":

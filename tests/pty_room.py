@@ -50,7 +50,7 @@ class PtyRoom:
     def read(self, seconds: float = 0.1) -> bytes:
         """Take in what the room has drawn; returns all of it so far."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while self.master >= 0 and time.monotonic() < deadline:
             ready, _, _ = select.select([self.master], [], [], 0.02)
             if not ready:
                 continue

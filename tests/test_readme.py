@@ -16,7 +16,7 @@ def test_the_tree_of_files_is_up_to_date() -> None:
 
 def test_every_key_that_the_readme_names_exists() -> None:
     table = README.read_text().partition("| key |")[2].partition("\n\n")[0]
-    named = {key for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(.)`", cell)}
+    named = {key for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\S)`", cell)}
     known = {binding.key_display or binding.key for binding in ROOM_BINDINGS}
     assert named - known - {"1", "7"} <= {"n", "N", "e"}, "these belong to the log"
 

@@ -136,8 +136,6 @@ def _train(run: RunDirectory, *, resume: bool) -> int:
     except ConfigError:
         recorder.close()
         raise
-    if resume:
-        run.stop_file.unlink(missing_ok=True)
     try:
         with stop.listening():
             return _train_recorded(recorder, stop, resume=resume)
@@ -240,6 +238,7 @@ def _hold_lock(run: RunDirectory) -> int:
     lock = take_lock(run.lock_file)
     if lock is None:
         raise ConfigError(f"{run.path}: this run is being trained already: its lock is held. Stop that one first.")
+    run.stop_file.unlink(missing_ok=True)  # meant for an attempt before this one; a wrapper has seen to it already
     return lock
 
 

@@ -59,7 +59,7 @@ class DecisionTreePane(Pane):
     def _plan_rows(self, scene: Scene) -> Iterator[Content]:
         if scene.plan is not None:
             for key, old, new in scene.plan.change:
-                yield self.say(f"  {key}: {old} → {new}   R: a child of {scene.plan.base.id}", "bold")
+                yield self.say(f"  R  {key}: {old} → {new}  (on {scene.plan.base.id})", "bold")
             yield self.say(f"  {scene.plan.rung.fix.reason}", "$foreground-muted")
 
     def _ladder_rows(self, rungs: tuple[Rung, ...]) -> Iterator[Content]:

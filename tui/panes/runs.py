@@ -14,8 +14,8 @@ from tui.control.views import RunView
 from tui.panes.pane import Pane
 from tui.panes.words import number, status_mark, verdict_mark
 
-_COLUMNS = {"run": 20, "state": 11, "epoch": 6, "val_cos": 7, "gate": 13, "fix": 24}
-"""Name and least width in cells; the table cannot measure styled content by itself."""
+_COLUMNS = {"run": 13, "state": 11, "epoch": 6, "val_cos": 8, "gate": 14, "fix": 24}
+"""Name and least width in cells, space between columns included: the table cannot measure styled content itself."""
 
 
 class RunsPane(Pane):
@@ -42,7 +42,7 @@ class RunsPane(Pane):
 
     def compose(self) -> ComposeResult:
         yield Static("No runs yet.\n\nT  train Mamba-S\nB  train the AMN baseline", classes="empty", markup=False)
-        yield DataTable[Content](cursor_type="row", zebra_stripes=False)
+        yield DataTable[Content](cursor_type="row", cell_padding=0)
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -63,7 +63,7 @@ class RunsPane(Pane):
         wanted = [view.id for view in reversed(scene.views)]
         if [row.value for row in table.rows] != wanted:
             table.clear()
-            table.ordered_columns[0].width = max([_COLUMNS["run"], *(len(run_id) for run_id in wanted)])
+            table.ordered_columns[0].width = max([_COLUMNS["run"], *(len(run_id) + 1 for run_id in wanted)])
             for view in reversed(scene.views):
                 table.add_row(*self._cells(view), key=view.id)
         else:
