@@ -79,6 +79,7 @@ def test_a_person_trains_triages_undoes_and_evaluates_and_nothing_depends_on_the
         child = folder.views()[-1]
         assert child.spec.parent == model
         assert child.spec.patch == load_runs(TOP / "runs.toml").fix[0].tries[0]
+        room.wait_drawn("u undoes")
         room.press("u")
         room.wait_while_drawing(lambda: folder.view(child.id).status is Status.STOPPED, 60, "the child stopped")
         room.wait_while_drawing(lambda: folder.view(model).status is Status.RUNNING, 60, "the parent resumed")

@@ -239,11 +239,13 @@ class RoomApp(App[None]):
         self.notify(clean(event.text), markup=False)
         if event.run_id:
             self.selected_id = event.run_id
+        self._tick += 1  # the journal has changed, which no run folder shows
         self.poll()
 
     def on_action_failed(self, event: ActionFailed) -> None:
         """Say why."""
         self.notify(clean(event.text), severity="error", markup=False, timeout=10)
+        self._tick += 1
         self.poll()
 
     def _handle_signals(self) -> None:

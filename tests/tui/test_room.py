@@ -128,7 +128,7 @@ async def test_r_restarts_with_the_recommended_fix_and_u_takes_it_back(
         child = list(app.watcher.views.values())[-1]
         assert child.spec.parent == "mamba_s-0001"
         assert child.spec.patch == {"loss.temperature": 0.05}
-        await until(pilot, lambda: child.status is Status.RUNNING, "the child to run")
+        await until(pilot, lambda: app.scene and app.scene.undo, "the undo to be on offer")
         await pilot.press("u")
         await until(pilot, lambda: not child.status.is_alive, "the child to stop")
         actions = [(entry.action, entry.phase) for entry in app.actions.journal.read()]
