@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -68,6 +68,12 @@ class _Group(click.Group):
             fail(str(error))
 
 
+def wants_ascii(environment: Mapping[str, str]) -> bool:
+    """Whether the locale is set, and to one without Unicode. An unset one says nothing of the terminal."""
+    locale = next((value for key in ("LC_ALL", "LC_CTYPE", "LANG") if (value := environment.get(key))), "")
+    return bool(locale) and "utf" not in locale.lower()
+
+
 def fail(message: str) -> NoReturn:
     """Say what is wrong on stderr and end with code 2."""
     click.echo(f"error: {clean(message)}", err=True)
@@ -102,7 +108,7 @@ def open_place(config: str | None, runs_dir: str | None) -> Place:
 @click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @place_options
 @click.option("--readonly", is_flag=True, help="Watch only: no action can be taken.")
-@click.option("--ascii", "plain", is_flag=True, help="Draw with plain characters only.")
+@click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII only; so does LANG=C.")
 @click.version_option(package_name="lvm-tui")
 @click.pass_context
 def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly: bool, plain: bool) -> None:
@@ -119,6 +125,7 @@ def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly:
         from tui.app import open_room
 
         place = open_place(config, runs_dir)
+        plain = plain or wants_ascii(os.environ)
         sys.exit(open_room(place.file, place.runs_dir, readonly=place.readonly, plain=plain))
 
 
