@@ -49,6 +49,8 @@ class CheckpointMeta(Struct, frozen=True, kw_only=True):
     """Of model: `mamba_s` or `amn`."""
     config: RunConfig
     data: DataConfig
+    corpus_sha256: str = ""
+    """Identity of the corpus it learned from; empty for a file of windows."""
     dim: int
     context: int
     epoch: int

@@ -6,6 +6,7 @@ import functools
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -64,10 +65,16 @@ def user_errors(body: Callable[P, int | None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             code = 130
+        except Exception:  # a defect of ours; Python's own exit code would be that of a missed gate
+            traceback.print_exc()
+            code = 2
         try:
             sys.stdout.flush()
-        except BrokenPipeError:  # the reader closed early; nothing is wrong with the work
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if not isinstance(error, BrokenPipeError):  # a reader that closed early is no mistake; a full disk is
+                click.echo(f"error: standard output: {error}", err=True)
+                code = 2
         sys.exit(code)
 
     return run

@@ -186,7 +186,7 @@ def _time_forwards(predict: Predict, contexts: FloatArray, threads: int) -> npt.
 def _notes(model: EvalRow, num_queries: int, config: EvalConfig) -> list[str]:
     notes = []
     if num_queries < config.limit:
-        notes.append(f"{num_queries:,} queries instead of {config.limit:,}: the unseen articles have no more windows")
+        notes.append(f"{num_queries:,} queries instead of {config.limit:,}: the test articles have no more windows")
     if model.num_non_finite:
         notes.append(f"{model.num_non_finite:,} of {num_queries:,} predictions are not finite; no gate can be decided")
     return notes

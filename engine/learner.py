@@ -45,8 +45,8 @@ class StepFigures(Struct, frozen=True, kw_only=True):
 
     @property
     def non_finite(self) -> tuple[str, float] | None:
-        """The first number that is not finite, by name."""
-        numbers = {"loss": self.loss, "gradient norm": self.grad_norm}
+        """The first number that is not finite, by name; a weight update of such a size leaves nothing worth saving."""
+        numbers = {"loss": self.loss, "gradient norm": self.grad_norm, "weight update": self.update_ratio}
         return next(((name, value) for name, value in numbers.items() if not math.isfinite(value)), None)
 
 
@@ -73,7 +73,7 @@ class Learner:
     def take_step(self, micro_batches: list[NDArray[np.int64]], *, step: int, lr: float) -> StepFigures:
         """One optimizer step over an effective batch.
 
-        Where the figures are not finite, neither weights nor optimizer have moved.
+        Where loss or gradient are not finite, neither weights nor optimizer have moved.
 
         Args:
             micro_batches: window numbers, each micro-batch an array.

@@ -102,14 +102,14 @@ class Trainer:
         num_steps = config.epochs * self.sampler.steps_per_epoch
         self.schedule = plan_schedule(config.schedule, peak=config.optimizer.lr, num_steps=num_steps)
         self.progress = Progress()
-        self._epoch_began = self._logged_event_at = self._logged_line_at = 0.0
+        self._epoch_began = self._pace_from = self._logged_event_at = self._logged_line_at = 0.0
         self._windows_since_event = 0
 
     def restore(self) -> None:
         """Go back to `last`, or to `best` where `last` is damaged; start afresh where neither was ever written.
 
         Raises:
-            ConfigError: there are checkpoints and none is whole.
+            ConfigError: there are checkpoints and none is whole, or they learned from other data.
         """
         problems: list[ConfigError] = []
         for label in ("last", "best"):
@@ -117,12 +117,17 @@ class Trainer:
             if not has_checkpoint(folder):
                 continue
             try:
-                state, _ = load_training(folder, self.learner.model, self.learner.head)
+                state, meta = load_training(folder, self.learner.model, self.learner.head)
                 self.learner.optimizer.load_state_dict(state["optimizer"])
                 self.progress = msgspec.convert(state["progress"], Progress)
             except (ConfigError, KeyError, msgspec.ValidationError, ValueError) as error:
                 problems.append(ConfigError(str(error)))
                 continue
+            if meta.corpus_sha256 != self.source.sha256:
+                raise ConfigError(
+                    f"{self.spec.data.corpus}: the corpus was changed since the run began, and with it the split: "
+                    "articles it has learned from would validate it. Restore the corpus, or start a new run."
+                )
             if problems:
                 self.recorder.warn(f"resumed from {label} at step {self.progress.step}, because {problems[0]}")
             self.recorder.recover(self.progress.rows)
@@ -158,7 +163,8 @@ class Trainer:
                 self.recorder.write(RunStopped(epoch=progress.epoch, step=progress.step))
                 log.info("stopped as asked at epoch %d, step %d; resume with --resume", progress.epoch, progress.step)
                 return "stopped"
-            self._end_epoch()
+            if not self._end_epoch():
+                return "failed"
             reason = self._ended()
         self.recorder.write(
             RunFinished(
@@ -218,13 +224,14 @@ class Trainer:
 
     def _train_epoch(self) -> Literal["done", "stopped", "failed"]:
         progress = self.progress
+        self._pace_from, self._windows_since_event = time.monotonic(), 0
         for micro_batches in self.sampler.epoch(progress.epoch)[progress.step_in_epoch :]:
             if self.stop_requested():
                 return "stopped"
             lr = self.schedule.rate(progress.step)
             figures = self.learner.take_step(micro_batches, step=progress.step, lr=lr)
             if figures.non_finite is not None:
-                self._fail(*figures.non_finite)
+                self._fail(*figures.non_finite, epoch=progress.epoch, step=progress.step + 1)
                 return "failed"
             self._add(figures)
             self._log_step(figures, lr)
@@ -244,6 +251,7 @@ class Trainer:
             "negatives": figures.num_negatives,
             "masked": figures.num_masked,
             "same_article": figures.num_same_article,
+            "unknown": figures.num_unknown,
             "grad_norm": figures.grad_norm,
             "update_ratio": figures.update_ratio,
         }
@@ -256,7 +264,6 @@ class Trainer:
         is_end = progress.step_in_epoch == self.sampler.steps_per_epoch
         if not (is_end or progress.step == 1 or now - self._logged_event_at >= EVENT_INTERVAL_S):
             return
-        since = now - max(self._logged_event_at, self._epoch_began)
         to_log = progress.step == 1 or now - self._logged_line_at >= LOG_INTERVAL_S
         event = StepLogged(
             epoch=progress.epoch,
@@ -267,15 +274,16 @@ class Trainer:
             lr=lr,
             grad_norm=figures.grad_norm,
             negatives_per_query=figures.num_negatives / figures.num_windows,
-            windows_per_s=self._windows_since_event / max(since, 1e-6),
+            windows_per_s=self._windows_since_event / max(now - self._pace_from, 1e-6),
         )
         self.recorder.step(event, to_log=to_log)
-        self._logged_event_at, self._windows_since_event = now, 0
+        self._logged_event_at = self._pace_from = now
+        self._windows_since_event = 0
         if to_log:
             self._logged_line_at = now
 
-    def _end_epoch(self) -> None:
-        """Validate, keep what is worth keeping, and say how it went.
+    def _end_epoch(self) -> bool:
+        """Validate, keep what is worth keeping, and say how it went; False where the predictions were not finite.
 
         `best` is saved before the epoch is announced, so that whoever acts on the announcement finds it; `last` after,
         so that a crash in between repeats the epoch instead of losing it.
@@ -299,7 +307,7 @@ class Trainer:
             lr=self.schedule.rate(progress.step - 1),
             time=time.monotonic() - self._epoch_began,
             margin=finite(seen.margin),
-            same_article_negatives=int(sums["same_article"]),
+            same_article_negatives=None if sums["unknown"] else int(sums["same_article"]),
             masked_candidates=int(sums["masked"]),
             negatives_per_query=sums["negatives"] / windows,
             effective_rank=finite(seen.effective_rank),
@@ -312,11 +320,16 @@ class Trainer:
         is_best = self._take_in(record)
         if is_best:
             self._save("best")
+        is_finite = record.val_cosine is not None
         every = config.checkpoint.every_epochs
-        if every and record.epoch % every == 0:
+        if is_finite and every and record.epoch % every == 0:
             self._save(f"epoch_{record.epoch:04d}")
         self.recorder.epoch(progress.rows, None if learner.head is None else verify_projection(learner.head))
-        self._save("last")
+        if is_finite:
+            self._save("last")
+        else:
+            self._fail("val_cosine", seen.val_cosine, epoch=record.epoch, step=record.step)
+        return is_finite
 
     def _take_in(self, record: EpochRecord) -> bool:
         """Move on to the next epoch; whether `record` is the best so far."""
@@ -350,6 +363,7 @@ class Trainer:
                 kind=self.config.model.kind,
                 config=self.config,
                 data=self.spec.data,
+                corpus_sha256=self.source.sha256,
                 dim=self.source.dim,
                 context=self.source.context,
                 epoch=len(progress.rows),
@@ -370,11 +384,12 @@ class Trainer:
             )
         )
 
-    def _fail(self, what: str, value: float) -> None:
+    def _fail(self, what: str, value: float, *, epoch: int, step: int) -> None:
         """Say that a number was not finite, and what to do."""
-        epoch, step = self.progress.epoch, self.progress.step + 1
+        in_time = what in {"loss", "gradient norm"}
+        done = "the optimizer was not moved" if in_time else "these weights were not saved"
         message = (
-            f"The {what} was {value} at epoch {epoch}, step {step}; the optimizer was not moved, and earlier "
+            f"The {what} was {value} at epoch {epoch}, step {step}; {done}, and earlier "
             f"checkpoints are good. Restart with a lower optimizer.lr (now {self.config.optimizer.lr:g}) or a higher "
             f"loss.temperature (now {self.config.loss.temperature:g}); if it happens at step 1, check the data."
         )

@@ -10,12 +10,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from textual import work
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -143,6 +145,13 @@ class RoomApp(App[None]):
                 self.notify(text, title=title, severity=alert.severity, markup=False, timeout=10)
                 self.bell()
             self._seen[view.id] = look(view)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The command palette: every key of the room by what it does, then the terminal toolkit's own."""
+        for binding in ROOM_BINDINGS:
+            key = binding.key_display or binding.key
+            yield SystemCommand(binding.tooltip, f"key {key}", partial(self.run_action, binding.action))
+        yield from super().get_system_commands(screen)
 
     # ── keys that look ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -48,6 +48,7 @@ ROOM_BINDINGS: list[Binding] = [
         _look(str(number), f"pane({number})", name, f"go to pane {number}, {name}", f"pane.{number}")
         for number, name in enumerate(PANE_NAMES, start=1)
     ),
+    _look("colon", "command_palette", "palette", "every action by name (also ctrl+p)", "room.palette", display=":"),
     _look("m", "maximize_pane", "maximise", "this pane alone, and back", "pane.maximize"),
     _look("escape", "out", "back", "one layer out", "room.out"),
     _look("ampersand", "filter", "filter", "show only the log lines that hold a text", "log.filter", display="&"),

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -70,12 +70,20 @@ class Article(Struct, frozen=True):
     topic: str = ""
 
 
-class _ArticleShape(Struct, frozen=True):
-    """An article without its texts: what opening a corpus needs."""
+class _UnreadArticle(Struct, frozen=True):
+    """An article whose texts are left as they stand in the file."""
 
     title: str
     chunks: list[msgspec.Raw]
     topic: str = ""
+
+
+class _ArticleShape(NamedTuple):
+    """An article without its texts, which a `Raw` would keep in memory: what opening a corpus needs."""
+
+    title: str
+    topic: str
+    num_chunks: int
 
 
 class Corpus:
@@ -92,7 +100,7 @@ class Corpus:
         numbers = {topic: number for number, topic in enumerate(self.topics)}
         self.topic_of_article = np.array([numbers[shape.topic] for shape in shapes], np.int32)
         """(A,) int32."""
-        lengths = np.array([len(shape.chunks) for shape in shapes], np.int64)
+        lengths = np.array([shape.num_chunks for shape in shapes], np.int64)
         self.article_of_chunk = np.repeat(np.arange(len(shapes), dtype=np.int32), lengths)
         """(N,) int32."""
         self.first_chunk = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
@@ -164,8 +172,9 @@ def open_corpus(folder: Path) -> Corpus:
             "Import the corpus again with `lvm-engine data import`."
         )
     articles_file = folder / _find_file(folder, manifest, r"articles\.jsonl(\.gz)?")
-    shapes = list(_read_lines(articles_file, _ArticleShape))
-    found = sum(len(shape.chunks) for shape in shapes)
+    lines = _read_lines(articles_file, _UnreadArticle)
+    shapes = [_ArticleShape(line.title, line.topic, len(line.chunks)) for line in lines]
+    found = sum(shape.num_chunks for shape in shapes)
     if (len(shapes), found) != (manifest.num_articles, manifest.num_chunks):
         raise ConfigError(
             f"{articles_file}: holds {len(shapes):,} articles with {found:,} chunks, but {MANIFEST} says "

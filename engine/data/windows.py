@@ -31,6 +31,8 @@ class WindowSource(Protocol):
     articles: IndexArray
     """(W,) int64: the article of each window; -1 everywhere if unknown."""
     has_articles: bool
+    sha256: str
+    """Identity of the data; empty where it is not known."""
 
     def gather(self, windows: IndexArray) -> tuple[FloatArray, FloatArray]:
         """Read windows.
@@ -54,6 +56,7 @@ class CorpusWindows:
 
     def __init__(self, corpus: Corpus, context: int) -> None:
         self.corpus = corpus
+        self.sha256 = corpus.sha256
         self.dim = corpus.dim
         self.context = context
         position = np.arange(corpus.num_chunks) - corpus.first_chunk[corpus.article_of_chunk]
@@ -79,11 +82,13 @@ class ArrayWindows:
     """Windows written out in an npz file, as the playbook's tools make it.
 
     Keys: `context_sequences` or `sequences` (W, L, D); `target_vectors` or `targets` (W, D); and, where the file names
-    articles, `article_ids` (W,) or `truth_keys` (W,) or (W, 2) of article and chunk.
+    articles, `article_ids` (W,), or `truth_keys`: (W, 2) of article and chunk, or (W,) that begin with the article.
 
     Raises:
         ConfigError: a key is missing, shapes do not fit together, or the file is damaged or pickled.
     """
+
+    sha256 = ""  # a file of gigabytes is not read for it
 
     def __init__(self, path: Path) -> None:
         arrays = open_npz(path)
@@ -157,29 +162,36 @@ def _read_articles(path: Path, arrays: dict[str, Any], num_windows: int) -> Inde
     if name is None:
         return np.full(num_windows, UNKNOWN, np.int64)
     keys = np.asarray(arrays[name])
+    if keys.dtype.kind == "S":
+        keys = np.char.decode(keys, "latin-1")  # never fails, and keeps different keys different
     if name == "truth_keys" and keys.ndim == 2 and keys.shape[1] >= 1:
         keys = keys[:, 0]
-    if keys.shape != (num_windows,) or keys.dtype.kind not in "iuUS":
+    if keys.shape != (num_windows,) or keys.dtype.kind not in "iuU":
         raise ConfigError(
             f"{path}: {name} is {arrays[name].shape} {keys.dtype}; one integer or string a window is needed "
             f"({num_windows:,} windows)."
         )
-    if keys.dtype.kind in "iu":
-        return keys.astype(np.int64)
-    return _number_articles(keys)
+    if name == "truth_keys" and arrays[name].ndim == 1:
+        return _articles_of_chunks(keys)
+    return keys.astype(np.int64) if keys.dtype.kind == "i" else _number(keys)
 
 
-def _number_articles(keys: Any) -> IndexArray:
-    """Articles of string keys: what stands before a last `:`, `/`, `#` or `_` and a chunk number, else the whole key.
+def _articles_of_chunks(keys: Any) -> IndexArray:
+    """Articles of chunk keys: what stands before a last `:`, `/`, `#` or `_` and a chunk number, else the whole key.
 
-    Keys that are all different and carry no chunk number say nothing of articles: -1 for all.
+    Keys that are all different and carry no chunk number say nothing of articles: -1 for all. Taken for articles, they
+    would make a split by window pass for one by article.
     """
-    names = keys.astype(str)
-    heads = [_head(name) for name in names.tolist()]
+    heads = [_head(key) for key in keys.tolist()] if keys.dtype.kind == "U" else [None]
     if all(head is not None for head in heads):
-        names = np.array(heads)
-    elif len(np.unique(names)) == len(names):
-        return np.full(len(names), UNKNOWN, np.int64)
+        return _number(np.array(heads))
+    if len(np.unique(keys)) == len(keys):
+        return np.full(len(keys), UNKNOWN, np.int64)
+    return _number(keys)
+
+
+def _number(names: Any) -> IndexArray:
+    """(W,) numbers from 0, equal where the names are; unsigned ones may be too large for int64 as they are."""
     return np.unique(names, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 

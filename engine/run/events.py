@@ -46,17 +46,19 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     margin: float | None = None
     """Mean cosine to the own target minus mean cosine to other articles' targets, over validation."""
     same_article_negatives: int | None = None
-    """Candidates of the query's own article that reached the loss, summed over the epoch."""
+    """Candidates of the query's own article that reached the loss, summed over the epoch; None where the data name no
+    articles, so that nobody can know."""
     masked_candidates: int | None = None
     """Candidates of the query's own article that were masked out, summed over the epoch."""
     negatives_per_query: float | None = None
     """Mean number of negatives a query was contrasted against."""
     effective_rank: float | None = None
-    """exp of the entropy of the predictions' normalised singular values."""
+    """exp of the entropy of the normalised singular values of at most 512 predictions, evenly spaced."""
     pairwise_cosine: float | None = None
     """Mean cosine between predictions of different validation windows."""
     top1_projected: float | None = None
-    """Share of validation queries whose own target ranks first among all validation targets, behind the head."""
+    """Share of validation queries whose own target ranks first among the targets of them all, behind the head; of at
+    most 2,048 windows, evenly spaced."""
     top1_target: float | None = None
     """The same in the space that retrieval searches."""
     grad_norm: float | None = None
@@ -157,7 +159,7 @@ class WarningRaised(_Event, frozen=True, kw_only=True, tag="warning_raised"):
 
 
 class NonFiniteFound(_Event, frozen=True, kw_only=True, tag="non_finite_found"):
-    """A loss or gradient was NaN or infinite; the optimizer did not move."""
+    """A loss or gradient was NaN or infinite, and the optimizer did not move; or the weights it left were of no use."""
 
     what: str
     value: str

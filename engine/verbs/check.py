@@ -24,10 +24,10 @@ class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
 
     epoch: int
     verdict: str
-    """`missed` if anything was, else `undecidable` if a gate was, else `passed`."""
+    """`missed` if anything was, else `undecidable` if anything was or nothing was judged, else `passed`."""
     gates: dict[str, Judgement]
     checks: dict[str, Judgement]
-    """Those that the file has numbers for."""
+    """Those that the file has a number for, or a NaN."""
 
 
 @click.command()
@@ -51,7 +51,8 @@ def command(run_dir: Path | None, history: Path | None, epoch: int, bar: float |
     else:
         assert history is not None
         gate = Gate(epoch=epoch, at_least=0.50 if bar is None else bar)
-        verdicts = _judge(read_record(history, epoch), [gate], CheckBars(), {})
+        record, known = read_record(history, epoch)
+        verdicts = _judge(record, [gate], CheckBars(), {}, known)
     if as_json:
         click.echo(msgspec.json.encode(verdicts).decode())
     else:
@@ -59,20 +60,21 @@ def command(run_dir: Path | None, history: Path | None, epoch: int, bar: float |
     return {"passed": 0, "missed": 1}.get(verdicts.verdict, 2)
 
 
-def read_record(history: Path, epoch: int) -> EpochRecord:
-    """An epoch's row of a history file; numbers that are not finite become None.
+def read_record(history: Path, epoch: int) -> tuple[EpochRecord, set[str]]:
+    """An epoch's row of a history file, and what it has a word for; numbers that are not finite become None.
 
     Raises:
         ConfigError: the file cannot be read, has no such epoch, or has rows of it that disagree.
     """
     rows = [row for row in _read_rows(history) if isinstance(row, dict)]
-    found = [_read_row(history, row) for row in rows if row.get("epoch") == epoch]
+    wanted = [row for row in rows if row.get("epoch") == epoch]
+    found = [_read_row(history, row) for row in wanted]
     if not found:
         done = max((row["epoch"] for row in rows if isinstance(row.get("epoch"), int)), default=0)
         raise ConfigError(f"{history}: epoch {epoch} is not done; the last finished one is {done}. Check again later.")
     if any(record != found[0] for record in found):
         raise ConfigError(f"{history}: {len(found)} rows of epoch {epoch} disagree, so nothing can be decided.")
-    return found[0]
+    return found[0], set().union(*wanted)
 
 
 def _judge_run(run: RunDirectory, epoch: int, bar: float | None) -> Verdicts:
@@ -81,7 +83,8 @@ def _judge_run(run: RunDirectory, epoch: int, bar: float | None) -> Verdicts:
     if bar is not None:
         gates = [Gate(epoch=epoch, at_least=bar)]
     state = fold(read_events(run.events_file))
-    verdicts = _judge(read_record(run.history_file, epoch), gates, spec.check, state.floors)
+    record, known = read_record(run.history_file, epoch)
+    verdicts = _judge(record, gates, spec.check, state.floors, known)
     projection = state.checks.get(epoch, {}).get(PROJECTION_CHECK)
     if projection is None:
         return verdicts
@@ -89,10 +92,12 @@ def _judge_run(run: RunDirectory, epoch: int, bar: float | None) -> Verdicts:
     return _sum_up(epoch, verdicts.gates, {**verdicts.checks, PROJECTION_CHECK: judged})
 
 
-def _judge(record: EpochRecord, gates: list[Gate], bars: CheckBars, floors: dict[str, float]) -> Verdicts:
-    checks = judge_checks(bars, record)
-    known = {name: judged for name, judged in checks.items() if judged.value is not None}
-    return _sum_up(record.epoch, {gate.name: judge_gate(gate, record, floors) for gate in gates}, known)
+def _judge(
+    record: EpochRecord, gates: list[Gate], bars: CheckBars, floors: dict[str, float], known: set[str]
+) -> Verdicts:
+    """Gates, and those checks whose number is `known` to the file, be it finite or not."""
+    checks = {name: judged for name, judged in judge_checks(bars, record).items() if name in known}
+    return _sum_up(record.epoch, {gate.name: judge_gate(gate, record, floors) for gate in gates}, checks)
 
 
 def _sum_up(epoch: int, gates: dict[str, Judgement], checks: dict[str, Judgement]) -> Verdicts:

@@ -16,8 +16,8 @@ from engine.cli import user_errors
 from engine.run.spec import ConfigError, DataConfig, EvalConfig
 
 if TYPE_CHECKING:
-    from engine.checkpoint import LoadedModel
-    from engine.data.corpus import FloatArray
+    from engine.checkpoint import CheckpointMeta, LoadedModel
+    from engine.data.corpus import Corpus, FloatArray
     from engine.evaluator import Evaluation, Predict
     from engine.run.evals import EvalReport, EvalRow
 
@@ -66,6 +66,8 @@ def command(
     config = EvalConfig(
         limit=limit, nprobe=nprobe, seed=seed, contain50=gate_contain50, r5=gate_r5, eff5=gate_eff5, p95_ms=gate_p95
     )
+    if out and out.is_dir():
+        raise ConfigError(f"--out: {out} is a folder. Name the file to write, such as {out / 'smoke.json'}.")
     report, evaluation = _evaluate(checkpoint, config, corpus, index_dir, device, threads, out)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
@@ -111,10 +113,15 @@ def _evaluate(
             f"{folder}: predicts vectors of {meta.dim} dimensions, but {chosen} holds {corpus.dim}: they come from "
             "different encoders. Name the corpus the model was trained on with --corpus."
         )
+    is_own = _learned_from(meta, corpus, corpus_name)
+    if not (is_own or corpus_name):
+        raise ConfigError(
+            f"{chosen}: the corpus was changed since {folder} was trained on it, and with it the split: articles it "
+            "has learned from would be queried. Restore the corpus, or name it with --corpus to evaluate all the same."
+        )
     source = CorpusWindows(corpus, meta.context)
-    split = split_windows(
-        source, val_share=meta.data.val_share, test_share=meta.data.test_share, seed=meta.data.split_seed
-    )
+    shares = meta.data if is_own else DataConfig()  # the split it was trained with says nothing of other articles
+    split = split_windows(source, val_share=shares.val_share, test_share=shares.test_share, seed=shares.split_seed)
     cache = index_dir or default_index_dir()
     vectors = corpus.all_vectors()
     index = open_index(corpus, vectors, cache)
@@ -130,7 +137,7 @@ def _evaluate(
         cache=cache,
     )
     notes = list(measured.notes)
-    if meta.data.train_npz or (corpus_name and corpus_name != meta.data.corpus):
+    if not is_own:
         trained_on = meta.data.train_npz or meta.data.corpus
         notes.append(f"the model was trained on {trained_on}: whether it saw these articles is not known")
     report = EvalReport(
@@ -159,6 +166,13 @@ def _evaluate(
     return report, measured
 
 
+def _learned_from(meta: CheckpointMeta, corpus: Corpus, named: str) -> bool:
+    """Whether a model learned from this corpus as it is now, so that the split it was trained with applies."""
+    if meta.data.train_npz:
+        return False
+    return meta.corpus_sha256 == corpus.sha256 if meta.corpus_sha256 else named in ("", meta.data.corpus)
+
+
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint that a path names: the best one of a run folder, else the path itself."""
     return path / "checkpoints" / "best" if (path / "checkpoints").is_dir() else path
@@ -175,7 +189,7 @@ def render(report: EvalReport) -> str:
         f"{'':14} cosine   C@20   C@50    R@1    R@5   R@10 MRR@10  Eff@5 | own context in: C@50    R@5 | index: C@50"
     )
     lines = [
-        f"{report.num_queries:,} queries of unseen articles over {report.payload_rule}; {report.embedder}",
+        f"{report.num_queries:,} queries over {report.payload_rule}; {report.embedder}",
         head,
         *(_table_line(name, row) for name, row in report.rows.items()),
         report.eval_line,

@@ -176,6 +176,7 @@ def _create_run(folder: Path, given: dict[str, Any]) -> RunDirectory:
         raise ConfigError(f"{folder}: already holds a run. Go on with `lvm-engine train --run-dir {folder} --resume`.")
     data = _read_data_flags(given)
     config = _read_setting_flags(given)
+    _try(data, config)  # no folder is made of flags that cannot be trained with
     spec = RunSpec(
         id=run.id,
         name=config.model.kind,
@@ -188,6 +189,21 @@ def _create_run(folder: Path, given: dict[str, Any]) -> RunDirectory:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(run.spec_file, msgspec.json.format(msgspec.json.encode(spec)))
     return run
+
+
+def _try(data: DataConfig, config: RunConfig) -> None:
+    """Open and split the data and find the device.
+
+    Raises:
+        ConfigError: one of them cannot be.
+    """
+    from engine.data.split import split_windows
+    from engine.data.windows import open_windows
+    from engine.device import pick_device
+
+    pick_device(config.device)
+    source = open_windows(data, Path.cwd())
+    split_windows(source, val_share=data.val_share, test_share=data.test_share, seed=data.split_seed)
 
 
 def _read_setting_flags(given: dict[str, Any]) -> RunConfig:

@@ -11,8 +11,8 @@ from textual.widgets import Button
 
 from engine.run.directory import list_runs
 from engine.run.runs_file import RunsFile, load_runs
-from engine.run.state import Status
 from tui.app import RoomApp
+from tui.keymap import ROOM_BINDINGS
 from tui.panes.log import LogPane
 from tui.panes.pane import Pane
 from tui.panes.status_strip import StatusStrip
@@ -247,9 +247,17 @@ async def test_help_lists_every_key_of_the_room(runs_file: RunsFile) -> None:
         assert not isinstance(app.screen, HelpScreen)
 
 
-def test_no_key_of_the_room_does_two_things() -> None:
-    from tui.keymap import ROOM_BINDINGS
+async def test_every_action_is_in_the_command_palette(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.press("colon")
+        await pilot.pause()
+        assert type(app.screen).__name__ == "CommandPalette"
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert {binding.tooltip for binding in ROOM_BINDINGS} <= titles
 
+
+def test_no_key_of_the_room_does_two_things() -> None:
     keys = [key for binding in ROOM_BINDINGS for key in binding.key.split(",")]
     assert len(keys) == len(set(keys))
     assert all(binding.id and binding.tooltip for binding in ROOM_BINDINGS)
