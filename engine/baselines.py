@@ -23,8 +23,8 @@ from engine.data.windows import CorpusWindows
 from engine.metrics import retrieval_figures
 from engine.models.floors import FLOORS, RIDGE_L2, fit_ridge, floor_predictions
 from engine.retrieval import ChunkIndex, ExactResult, ranks_of, search_exactly
-from engine.run.directory import write_atomically
 from engine.run.evals import EvalRow
+from engine.run.files import write_atomically
 
 POOL = 50
 """Candidates that count as contained."""

@@ -17,7 +17,7 @@ from engine.data.windows import WindowSource
 from engine.learner import Learner
 from engine.losses import mask_candidates, micro_loss, project_candidates
 from engine.models.mamba import MambaBlock
-from engine.run.spec import ModelConfig, RunConfig, SamplerConfig
+from engine.run.spec import ConfigError, ModelConfig, RunConfig
 
 BATCH = 256
 ACCUMULATE = 4
@@ -42,7 +42,16 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 def run_benchmarks(source: WindowSource, turns: int) -> list[Comparison]:
-    """Every comparison, on the windows of a corpus."""
+    """Every comparison, on the windows of a corpus.
+
+    Raises:
+        ConfigError: it has too few windows for an effective batch.
+    """
+    if source.num_windows < BATCH * ACCUMULATE:
+        raise ConfigError(
+            f"{source.num_windows:,} windows are too few to measure batches of {BATCH} x {ACCUMULATE}. Name another "
+            "corpus, or none for the embedded one."
+        )
     return [_windows_long_and_short(turns), _exact_and_naive(source, turns), _mamba_and_amn(source, turns)]
 
 
@@ -76,7 +85,7 @@ def _exact_and_naive(source: WindowSource, turns: int) -> Comparison:
         learner.optimizer.zero_grad(set_to_none=True)
 
     def exact() -> None:
-        learner._accumulate_gradients(micro_batches, 0)
+        learner.accumulate_gradients(micro_batches, 0)
         learner.optimizer.zero_grad(set_to_none=True)
 
     best = _least_times({"exact": exact, "naive": naive}, turns)
@@ -120,9 +129,8 @@ def _contrast_alone(learner: Learner, source: WindowSource, windows: NDArray[np.
 
 
 def _micro_batches(source: WindowSource) -> list[NDArray[np.int64]]:
-    settings = SamplerConfig(batch_size=BATCH, accumulate=ACCUMULATE)
-    order = np.random.default_rng(0).permutation(source.num_windows)[: settings.batch_size * settings.accumulate]
-    return list(order.reshape(settings.accumulate, settings.batch_size))
+    order = np.random.default_rng(0).permutation(source.num_windows)[: BATCH * ACCUMULATE]
+    return list(order.reshape(ACCUMULATE, BATCH))
 
 
 def _least_times(tasks: Mapping[str, Callable[[], object]], turns: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from engine.models.heads import ProjectionHead
 from engine.models.registry import build_head, build_model
-from engine.run.directory import sync_folder, write_atomically
+from engine.run.files import sync_folder, write_atomically
 from engine.run.spec import ConfigError, DataConfig, RunConfig
 
 CHECKPOINT_SCHEMA = 1

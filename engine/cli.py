@@ -72,7 +72,7 @@ def user_errors(body: Callable[P, int | None]) -> Callable[P, None]:
             sys.stdout.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            if not isinstance(error, BrokenPipeError):  # a reader that closed early is no mistake; a full disk is
+            if code < 2 and not isinstance(error, BrokenPipeError):  # a reader may close early; a full disk is an error
                 click.echo(f"error: standard output: {error}", err=True)
                 code = 2
         sys.exit(code)

@@ -80,7 +80,7 @@ class Learner:
             step: optimizer steps before this one.
             lr: learning rate.
         """
-        figures = self._accumulate_gradients(micro_batches, step)
+        figures = self.accumulate_gradients(micro_batches, step)
         if figures.non_finite is None:
             figures = msgspec.structs.replace(figures, update_ratio=self._update_weights(lr))
         self.optimizer.zero_grad(set_to_none=True)
@@ -98,7 +98,7 @@ class Learner:
         self.model.train()
         return torch.cat(predictions), torch.cat(targets)
 
-    def _accumulate_gradients(self, micro_batches: list[NDArray[np.int64]], step: int) -> StepFigures:
+    def accumulate_gradients(self, micro_batches: list[NDArray[np.int64]], step: int) -> StepFigures:
         """Gradients of the effective batch's loss, clipped; one micro-batch of activations in memory at a time."""
         settings = self.config.sampler
         gathered = [self.source.gather(windows) for windows in micro_batches]

@@ -10,7 +10,7 @@ import logging
 
 import msgspec
 
-from engine.run.directory import RunDirectory, write_atomically
+from engine.run.directory import RunDirectory
 from engine.run.events import (
     CheckJudged,
     CheckpointSaved,
@@ -26,6 +26,7 @@ from engine.run.events import (
     WarningRaised,
     read_events,
 )
+from engine.run.files import write_atomically
 from engine.run.gates import judge_checks, judge_gate
 from engine.run.spec import RunSpec
 from engine.run.state import RunState, fold

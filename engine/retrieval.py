@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from engine.data.corpus import Corpus, FloatArray, IndexArray, file_sha256
 from engine.metrics import Ranks
-from engine.run.directory import write_atomically
+from engine.run.files import write_atomically
 
 INDEX_FILE = "index.faiss"
 _POINTS_PER_LIST = 39

@@ -123,7 +123,7 @@ class Trainer:
             except (ConfigError, KeyError, msgspec.ValidationError, ValueError) as error:
                 problems.append(ConfigError(str(error)))
                 continue
-            if meta.corpus_sha256 != self.source.sha256:
+            if meta.corpus_sha256 not in ("", self.source.sha256):
                 raise ConfigError(
                     f"{self.spec.data.corpus}: the corpus was changed since the run began, and with it the split: "
                     "articles it has learned from would validate it. Restore the corpus, or start a new run."

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.run.directory import RunDirectory, write_atomically
+from engine.run.directory import RunDirectory
 from engine.run.events import (
     CheckJudged,
     CheckpointSaved,
@@ -29,6 +29,7 @@ from engine.run.events import (
     RunStarted,
     RunStopped,
 )
+from engine.run.files import write_atomically
 from engine.run.gates import judge_checks, judge_gate
 from engine.run.spec import CheckBars, ConfigError, Gate
 

@@ -32,10 +32,12 @@ def prepare(action: str, scene: Scene, actions: Actions) -> Act:
         undo = scene.undo
 
         def take_back() -> ActionDone:
-            resumed = actions.undo(undo)
-            return ActionDone(f"{resumed.id} goes on where it was", resumed.id)
+            parent, goes_on = actions.undo(undo)
+            outcome = "goes on where it was" if goes_on else "had ended by itself and stays as it is"
+            return ActionDone(f"{undo.child} is stopped; {parent.id} {outcome}", parent.id)
 
-        return Act([f"stops {undo.child} and resumes {undo.run}"], take_back)
+        resumes = f" and resumes {undo.run}" if undo.stopped else ""
+        return Act([f"stops {undo.child}{resumes}"], take_back)
     if action == "restart" and scene.plan is not None:
         plan = scene.plan
 
@@ -47,6 +49,8 @@ def prepare(action: str, scene: Scene, actions: Actions) -> Act:
     assert run is not None, f"{action} needs a run"
     if action in {"evaluate", "evaluate_full"}:
         return _evaluate(run, "full" if action == "evaluate_full" else "smoke", actions)
+    if action == "resume":
+        return _resume(run, actions)
     return _end(run, action, actions)
 
 
@@ -66,6 +70,14 @@ def _evaluate(run: RunView, name: str, actions: Actions) -> Act:
     return Act([f"evaluates the best checkpoint of {run.id}"], evaluate)
 
 
+def _resume(run: RunView, actions: Actions) -> Act:
+    def resume() -> ActionDone:
+        actions.resume(run.directory)
+        return ActionDone(f"{run.id} goes on from its checkpoint")
+
+    return Act([f"resumes {run.id} from its newest checkpoint"], resume)
+
+
 def _end(run: RunView, action: str, actions: Actions) -> Act:
     is_kill = action == "kill"
 
@@ -73,5 +85,9 @@ def _end(run: RunView, action: str, actions: Actions) -> Act:
         (actions.kill if is_kill else actions.stop)(run.directory)
         return ActionDone(f"{run.id} is asked to {'end now' if is_kill else 'finish its step and save'}")
 
-    cost = "what it learned since its last checkpoint is lost" if is_kill else "it saves a checkpoint first"
-    return Act([f"{'kills' if is_kill else 'stops'} {run.id}", cost], end)
+    how = (
+        "asks it to end, and kills it if it has not after 10 s; it saves a checkpoint if it still can"
+        if is_kill
+        else "it finishes its step and saves a checkpoint first"
+    )
+    return Act([f"{'kills' if is_kill else 'stops'} {run.id}", how], end)

@@ -124,6 +124,8 @@ def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly:
     if ctx.invoked_subcommand is None:
         from tui.app import open_room
 
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on stderr
+            fail("the room needs a terminal; `lvm-tui status` and the other commands do not")
         place = open_place(config, runs_dir)
         plain = plain or wants_ascii(os.environ)
         sys.exit(open_room(place.file, place.runs_dir, readonly=place.readonly, plain=plain))
@@ -169,6 +171,19 @@ def stop(config: str | None, runs_dir: str | None, run_id: str, now: bool, wait:
     if wait and not wait_until_ended(run, 120):
         fail(f"{run.id} has not ended after 120 s; use --kill")
     click.echo(f"{run.id} {'ended' if wait else 'is asked to end'}", err=True)
+
+
+@main.command()
+@place_options
+@click.argument("run_id", metavar="ID")
+def resume(config: str | None, runs_dir: str | None, run_id: str) -> None:
+    """Go on with a stopped, failed or lost run from its newest checkpoint."""
+    place = open_place(config, runs_dir)
+    run, _ = place.view(run_id)
+    actions = place.actions()
+    actions.check_resume(run)
+    actions.resume(run.directory)
+    click.echo(f"{run.id} goes on", err=True)
 
 
 @main.command()

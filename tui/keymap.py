@@ -15,6 +15,7 @@ ACTION_KEYS: dict[str, tuple[str, str]] = {
     "evaluate": ("E", "smoke evaluation"),
     "evaluate_full": ("F", "full evaluation"),
     "stop": ("S", "stop after this step, with a checkpoint"),
+    "resume": ("C", "continue a stopped run from its checkpoint"),
     "kill": ("K", "kill (asks first)"),
     "undo": ("u", "undo the last restart"),
 }
@@ -43,6 +44,7 @@ ROOM_BINDINGS: list[Binding] = [
     Binding("q", "leave", "quit", tooltip="leave the room; training goes on", id="room.leave"),
     Binding("slash", "find", "find", key_display="/", tooltip="search the log", id="log.find"),
     _act("evaluate_full", "full eval"),
+    _act("resume", "continue"),
     _act("kill", "kill"),
     *(
         _look(str(number), f"pane({number})", name, f"go to pane {number}, {name}", f"pane.{number}")

@@ -20,10 +20,12 @@ from msgspec import Struct
 
 from engine.run.evals import EvalReport, read_report
 from engine.run.events import EpochRecord
+from engine.run.files import open_regular, read_regular, write_atomically
 from engine.run.process import Identity, boot_id, is_alive
 from engine.run.spec import ConfigError, RunSpec
 
-_NUMBERED = re.compile(r"-(\d{4,6})$")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*-([0-9]{4,6})")
+MAX_NUMBER = 999_999
 MAX_JSON = 16 << 20
 """No JSON file of a run is larger; one that is gets refused before it is parsed."""
 
@@ -99,24 +101,32 @@ class RunDirectory:
 
     @classmethod
     def create(cls, runs_dir: Path, name: str, spec_for: Callable[[str], RunSpec]) -> RunDirectory:
-        """Make the next free folder and freeze a spec into it. Numbers count over all runs.
+        """Make the next free folder and freeze a spec into it. Numbers count over all runs; hold the launch lock.
 
         Args:
             runs_dir: made if missing, for this user alone.
             name: the run's name; the number is appended.
             spec_for: makes the spec once the id is known.
+
+        Raises:
+            ConfigError: the numbers are used up.
+            OSError: the folder or the spec cannot be written; no folder stays behind.
         """
         runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        while True:
-            number = 1 + max((_number(entry.name) for entry in os.scandir(runs_dir)), default=0)
+        for number in range(1 + max((_number(run.id) for run in list_runs(runs_dir)), default=0), MAX_NUMBER + 1):
             directory = cls(runs_dir / f"{name}-{number:04d}")
-            try:
+            with suppress(FileExistsError):
                 directory.path.mkdir(mode=0o700)
-            except FileExistsError:
-                continue
+                break
+        else:
+            raise ConfigError(f"{runs_dir}: no run number is left below {MAX_NUMBER}. Rename the newest runs.")
+        try:
             spec = spec_for(directory.id)
             write_atomically(directory.spec_file, msgspec.json.format(msgspec.json.encode(spec)))
-            return directory
+        except OSError:
+            directory.path.rmdir()
+            raise
+        return directory
 
     def read_spec(self) -> RunSpec:
         """The frozen spec.
@@ -125,7 +135,7 @@ class RunDirectory:
             ConfigError: it is missing or damaged.
         """
         try:
-            return msgspec.json.decode(_read_limited(self.spec_file), type=RunSpec)
+            return msgspec.json.decode(read_regular(self.spec_file, MAX_JSON), type=RunSpec)
         except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
             raise ConfigError(f"{self.spec_file}: cannot be read as a run's spec: {error}") from None
 
@@ -140,7 +150,7 @@ class RunDirectory:
             processes=processes,
             exit=ended,
             rebooted=processes is not None and ended is None and not held and processes.boot_id != boot_id(),
-            stop_requested=self.stop_file.exists(),
+            stop_requested=os.path.exists(self.stop_file),
         )
 
     def read_evals(self) -> dict[str, EvalReport]:
@@ -157,13 +167,14 @@ class RunDirectory:
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
-    """Every run folder, oldest first. Links and folders without a spec are no runs."""
+    """Every run folder, oldest first. Links, other names, and folders without a spec to be seen are no runs."""
     try:
         entries = [entry for entry in os.scandir(runs_dir) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    found = [RunDirectory(Path(entry.path)) for entry in entries if _NUMBERED.search(entry.name)]
-    return sorted((run for run in found if run.spec_file.is_file()), key=lambda run: _number(run.id))
+    found = [RunDirectory(Path(entry.path)) for entry in entries if _RUN_ID.fullmatch(entry.name)]
+    # os.path tells "closed to this user" from "not there" by neither raising
+    return sorted((run for run in found if os.path.isfile(run.spec_file)), key=lambda run: _number(run.id))
 
 
 def find_run(runs_dir: Path, run_id: str) -> RunDirectory:
@@ -174,7 +185,7 @@ def find_run(runs_dir: Path, run_id: str) -> RunDirectory:
     """
     runs = list_runs(runs_dir)
     for run in runs:
-        if run.id == run_id or (run_id.isdigit() and _number(run.id) == int(run_id)):
+        if run.id == run_id or str(_number(run.id)) == (run_id.lstrip("0") or run_id):
             return run
     known = ", ".join(run.id for run in runs[-5:]) or "none yet; start one with `lvm-tui start NAME`"
     raise ConfigError(f'{runs_dir}: there is no run "{run_id}". Newest: {known}.')
@@ -183,7 +194,7 @@ def find_run(runs_dir: Path, run_id: str) -> RunDirectory:
 def is_locked(lock: Path) -> bool:
     """Whether some process holds the lock. A shared probe: probers do not take each other for holders."""
     try:
-        fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_regular(lock)
     except OSError:
         return False
     try:
@@ -221,46 +232,14 @@ def take_lock(lock: Path) -> int | None:
     return None
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file whole: temporary file, fsync, rename, fsync of the folder. On failure the old one stays."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _number(run_id: str) -> int:
-    match = _NUMBERED.search(run_id)
+    match = _RUN_ID.fullmatch(run_id)
     return int(match[1]) if match else 0
-
-
-def _read_limited(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_JSON + 1)
-    if len(data) > MAX_JSON:
-        raise ValueError(f"larger than {MAX_JSON:,} bytes")
-    return data
 
 
 def _read_struct(path: Path, kind: Any) -> Any:
     """The file's content, or None where it is missing, reserved but not yet written, or damaged."""
     try:
-        return msgspec.json.decode(_read_limited(path), type=kind)
+        return msgspec.json.decode(read_regular(path, MAX_JSON), type=kind)
     except (OSError, msgspec.DecodeError, ValueError, RecursionError):
         return None

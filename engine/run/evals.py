@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from engine.run.events import Verdict
+from engine.run.files import read_regular
 from engine.run.spec import ConfigError
 
 GateName = Literal["contain50", "r5", "eff5", "p95_ms"]
@@ -170,11 +171,7 @@ def read_report(path: Path) -> EvalReport:
         ConfigError: it is missing, damaged or of another schema.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_REPORT + 1)
-        if len(raw) > MAX_REPORT:
-            raise ConfigError(f"{path}: larger than {MAX_REPORT:,} bytes; this is no evaluation report.")
-        return msgspec.json.decode(raw, type=EvalReport)
+        return msgspec.json.decode(read_regular(path, MAX_REPORT), type=EvalReport)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

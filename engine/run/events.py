@@ -14,23 +14,25 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 _CRC_TAIL = len(b',"crc":"00000000"}')
 MAX_LINE = 1 << 20
 """A longer line is no event of ours: it is skipped without being decoded."""
 
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""A whole number that JSON holds without loss; anything beyond is damage."""
 Verdict = Literal["passed", "missed", "pending", "undecidable"]
 
 
 class EpochRecord(Struct, frozen=True, kw_only=True):
     """The numbers of one epoch; also a row of `history.json`. None stands for a number that was not finite."""
 
-    epoch: int
-    step: int = 0
+    epoch: Count
+    step: Count = 0
     """Optimizer steps taken so far."""
     train_loss: float | None = None
     train_infonce: float | None = None
@@ -45,10 +47,10 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     """Seconds this epoch took, validation included."""
     margin: float | None = None
     """Mean cosine to the own target minus mean cosine to other articles' targets, over validation."""
-    same_article_negatives: int | None = None
+    same_article_negatives: Count | None = None
     """Candidates of the query's own article that reached the loss, summed over the epoch; None where the data name no
     articles, so that nobody can know."""
-    masked_candidates: int | None = None
+    masked_candidates: Count | None = None
     """Candidates of the query's own article that were masked out, summed over the epoch."""
     negatives_per_query: float | None = None
     """Mean number of negatives a query was contrasted against."""
@@ -68,7 +70,7 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
 
 
 class _Event(Struct, frozen=True, kw_only=True, tag_field="kind"):
-    seq: int = 0
+    seq: Count = 0
     t: float = 0.0
     """Unix time in seconds; for display only, order is by `seq`."""
 
@@ -76,15 +78,15 @@ class _Event(Struct, frozen=True, kw_only=True, tag_field="kind"):
 class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
     """The engine is about to take its first step, or its next one after a resume."""
 
-    epochs: int
-    steps_per_epoch: int
-    num_train: int
+    epochs: Count
+    steps_per_epoch: Count
+    num_train: Count
     """Training windows."""
-    num_val: int
-    num_parameters: int
+    num_val: Count
+    num_parameters: Count
     device: str
-    threads: int
-    resumed_step: int = 0
+    threads: Count
+    resumed_step: Count = 0
     """Steps already behind it; 0 for a fresh start."""
     article_disjoint: bool = True
     """False where the data name no articles: validation may then share articles with training."""
@@ -94,14 +96,14 @@ class FloorsMeasured(_Event, frozen=True, kw_only=True, tag="floors_measured"):
     """What needs no training scores on the same validation windows: mean cosine by floor."""
 
     floors: dict[str, float]
-    num_windows: int
+    num_windows: Count
 
 
 class StepLogged(_Event, frozen=True, kw_only=True, tag="step_logged"):
     """An optimizer step, at most a few a second."""
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     loss: float | None
     infonce: float | None
     ar_cosine: float | None
@@ -121,7 +123,7 @@ class GateJudged(_Event, frozen=True, kw_only=True, tag="gate_judged"):
     """A gate was held against its epoch's number, once."""
 
     name: str
-    epoch: int
+    epoch: Count
     value: float | None
     bar: float
     verdict: Verdict
@@ -133,7 +135,7 @@ class CheckJudged(_Event, frozen=True, kw_only=True, tag="check_judged"):
     """A sanity check of an epoch."""
 
     name: str
-    epoch: int
+    epoch: Count
     value: float | None
     bar: float | None
     verdict: Verdict
@@ -145,10 +147,10 @@ class CheckpointSaved(_Event, frozen=True, kw_only=True, tag="checkpoint_saved")
 
     label: str
     """`best`, `last` or `epoch_0004`."""
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     val_cosine: float | None
-    bytes: int
+    bytes: Count
     seconds: float
 
 
@@ -163,23 +165,23 @@ class NonFiniteFound(_Event, frozen=True, kw_only=True, tag="non_finite_found"):
 
     what: str
     value: str
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
 
 
 class RunStopped(_Event, frozen=True, kw_only=True, tag="run_stopped"):
     """The engine ended at a step's end because it was asked to, with a checkpoint."""
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
 
 
 class RunFinished(_Event, frozen=True, kw_only=True, tag="run_finished"):
     """Training came to its end."""
 
     reason: Literal["epochs", "early_stopping"]
-    epoch: int
-    best_epoch: int
+    epoch: Count
+    best_epoch: Count
     best_val_cosine: float | None
 
 

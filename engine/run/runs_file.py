@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tomli
 from msgspec import Meta, field
 
+from engine.run.files import read_regular
 from engine.run.spec import (
     CheckBars,
     ConfigError,
@@ -156,12 +157,9 @@ def corpus_folder(data: DataConfig, base: Path) -> Path:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name another file with --config.") from None
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes; this is not a runs.toml.")
     try:
         return tomli.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+from engine.run.files import open_regular
 from engine.run.process import boot_id, identify
 
 GRACE_S = 10.0
@@ -27,6 +28,10 @@ GRACE_VARIABLE = "LVM_GRACE_S"
 """Environment variable that sets another grace period, for models whose checkpoint takes longer."""
 LAST_LINE = 300
 """Characters of output kept in exit.json: at most 3,600 bytes of JSON, within what is reserved."""
+LOG_TAIL = 8192
+"""Bytes of output looked at for it."""
+NEARLY_NOTHING = 64 * 1024
+"""Bytes: an engine that fails on a disk with less left has failed because of it."""
 RESERVED_BYTES = 4096
 """exit.json is reserved at the start, so that it can be written on a disk that has filled up since."""
 LOCK_FD_VARIABLE = "LVM_LOCK_FD"
@@ -105,7 +110,7 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     last = problem or (_last_line(run_dir / "output.log") if code else "")
     ended = {
         "code": shell_code,
-        "kind": "never_started" if problem else _kind(code, last, _out_of_memory_kills() - kills_before),
+        "kind": "never_started" if problem else _kind(run_dir, code, last, _out_of_memory_kills() - kills_before),
         "wall_s": round(time.monotonic() - began, 3),
         "maxrss_bytes": usage.ru_maxrss * scale,
         "last_line": last[:LAST_LINE],
@@ -182,22 +187,30 @@ def _write_in_place(path: Path, data: bytes) -> None:
 
 
 def _last_line(log: Path) -> str:
-    """The last line that is not blank, which for an uncaught exception names it."""
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 8192))
-        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    """The last line that is not blank, which for an uncaught exception names it; empty if the log cannot tell.
+
+    Whatever has become of the log meanwhile must not stand between an engine's end and its record.
+    """
+    try:
+        fd = open_regular(log)
+        with os.fdopen(fd, "rb") as file:
+            file.seek(max(0, os.fstat(fd).st_size - LOG_TAIL))
+            lines = [line for line in file.read(LOG_TAIL).decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
     return lines[-1].strip() if lines else ""
 
 
-def _kind(code: int, last_line: str, out_of_memory_kills: int) -> str:
+def _kind(run_dir: Path, code: int, last_line: str, out_of_memory_kills: int) -> str:
     if code == -signal.SIGKILL and out_of_memory_kills:
         return "out_of_memory"
     if code < 0:
         return "signal"
     if "MemoryError" in last_line or "out of memory" in last_line.lower():
         return "out_of_memory"
-    return "disk_full" if "No space left on device" in last_line else "exited"
+    # a traceback may not have fitted on the disk that caused it
+    is_full = code != 0 and os.statvfs(run_dir).f_bavail * os.statvfs(run_dir).f_frsize < NEARLY_NOTHING
+    return "disk_full" if is_full or "No space left on device" in last_line else "exited"
 
 
 def _out_of_memory_kills() -> int:

@@ -71,9 +71,9 @@ def command(
     report, evaluation = _evaluate(checkpoint, config, corpus, index_dir, device, threads, out)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
-    click.echo(render(report))
     if out:
         _write(report, evaluation, out)
+    click.echo(render(report))
     return 0 if report.passed else 1
 
 
@@ -243,7 +243,7 @@ def _predictor(loaded: LoadedModel, device: str) -> Predict:
 
 def _write(report: EvalReport, evaluation: Evaluation, out: Path) -> None:
     """The report and its misses; the report last, so that whoever sees it finds both."""
-    from engine.run.directory import write_atomically
+    from engine.run.files import write_atomically
 
     out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [msgspec.json.encode(miss) + b"\n" for miss in evaluation.misses]

@@ -18,8 +18,9 @@ import click
 import msgspec
 
 from engine.cli import user_errors
-from engine.run.directory import RunDirectory, take_lock, write_atomically
+from engine.run.directory import RunDirectory, take_lock
 from engine.run.events import RunFinished
+from engine.run.files import write_atomically
 from engine.run.spec import ConfigError, DataConfig, RunConfig, RunSpec, apply_patch, convert_section
 from engine.run.wrapper import LOCK_FD_VARIABLE
 

@@ -38,8 +38,8 @@ def test_an_undo_stops_the_child_and_the_parent_goes_on_where_it_was(room: Perso
     parent = room.start(*LONG)
     room.wait_epoch(parent, 2)
     child = room.actions.restart(room.plan(parent))
-    resumed = room.actions.undo(room.actions.check_undo())
-    assert resumed.id == parent.id
+    resumed, goes_on = room.actions.undo(room.actions.check_undo())
+    assert (resumed.id, goes_on) == (parent.id, True)
     assert room.wait_status(child, Status.STOPPED)
     view = room.wait_status(parent, Status.RUNNING)
     assert view.life.processes is not None
@@ -59,7 +59,8 @@ def test_a_parent_that_had_ended_is_not_resumed_by_an_undo(room: Person) -> None
     room.engine[:] = LONG
     child = room.actions.restart(room.plan(parent))
     assert not room.actions.check_undo().stopped
-    room.actions.undo(room.actions.check_undo())
+    _, goes_on = room.actions.undo(room.actions.check_undo())
+    assert not goes_on
     assert room.view(child).status is Status.STOPPED
     assert room.view(parent).status is Status.FINISHED
 

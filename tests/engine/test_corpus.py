@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.data.corpus import open_corpus, read_articles, verify_corpus
+from engine.data.importers import import_corpus
 from engine.run.runs_file import CORPORA
 from engine.run.spec import ConfigError
 from tests.reference.small_corpus import make_corpus, rewrite_manifest, walk
@@ -72,6 +74,22 @@ def test_chunks_texts_and_articles_belong_together(
         assert corpus.text(chunk) == f"article {article} chunk {position}"
         assert corpus.titles[article] == f"Article {article}"
         assert corpus.topics[corpus.topic_of_article[article]] == "AB"[article % 2]
+
+
+def test_opening_a_corpus_keeps_none_of_its_texts(tmp_path: Path) -> None:
+    lengths = [1] * 300
+    articles = tmp_path / "long.jsonl"
+    articles.write_text("".join(json.dumps({"title": "t", "chunks": ["x" * 10_000]}) + "\n" for _ in lengths))
+    vectors = tmp_path / "long.npy"
+    np.save(vectors, walk(lengths))
+    import_corpus(vectors, articles, tmp_path / "long", embedder="test-encoder")
+    tracemalloc.start()
+    try:
+        open_corpus(tmp_path / "long")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000  # the texts are 3 MB
 
 
 def test_two_corpora_have_two_identities(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_the_eval_line_is_the_playbooks(source: CorpusWindows) -> None:
     assert line == ("[EVAL] Contain@20=1.000 Contain@50=1.000 R@1=1.000 R@5=1.000 R@10=1.000 Eff@5=1.000 P95=1.23ms")
 
 
-def save_model(folder: Path, data: DataConfig, *, dim: int = 16) -> Path:
+def save_model(folder: Path, data: DataConfig, *, dim: int = 16, corpus_sha256: str = "") -> Path:
     """A checkpoint of an untrained AMN, which predicts the mean of the context."""
     config = RunConfig(model=ModelConfig(kind="amn", width=8, layers=1))
     torch.manual_seed(0)
@@ -205,7 +205,16 @@ def save_model(folder: Path, data: DataConfig, *, dim: int = 16) -> Path:
         head=build_head(config.loss, dim=dim),
         training={},
         meta=CheckpointMeta(
-            kind="amn", config=config, data=data, dim=dim, context=CONTEXT, epoch=4, step=9, val_cosine=0.5, sha256={}
+            kind="amn",
+            config=config,
+            data=data,
+            corpus_sha256=corpus_sha256,
+            dim=dim,
+            context=CONTEXT,
+            epoch=4,
+            step=9,
+            val_cosine=0.5,
+            sha256={},
         ),
     )
     return folder
@@ -269,6 +278,38 @@ def test_another_corpus_than_the_models_own_is_said(source: CorpusWindows, tmp_p
     result = run(tmp_path, from_npz, "--corpus", source.corpus.folder, *LOW)
     assert result.exit_code == 0, result.output
     assert "trained on w.npz: whether it saw these articles is not known" in result.stderr
+
+
+def test_a_model_of_the_playbooks_flags_can_be_evaluated(source: CorpusWindows, tmp_path: Path) -> None:
+    """They keep no test articles of a file of windows; those of the corpus are held apart by the corpus's own split."""
+    from_npz = save_model(tmp_path / "npz", DataConfig(train_npz="w.npz", context=CONTEXT, test_share=0.0))
+    result = run(tmp_path, from_npz, "--corpus", source.corpus.folder, *LOW)
+    assert result.exit_code == 0, result.output
+
+
+def test_a_corpus_that_was_changed_since_the_training_is_refused_unless_named(
+    source: CorpusWindows, tmp_path: Path
+) -> None:
+    here = str(source.corpus.folder)
+    data = DataConfig(corpus=here, context=CONTEXT, test_share=0.3)
+    same = save_model(tmp_path / "same", data, corpus_sha256=source.corpus.sha256)
+    assert run(tmp_path, same, *LOW).exit_code == 0
+    assert "not known" not in run(tmp_path, same, "--corpus", f"{here}/.", *LOW).stderr
+    other = save_model(tmp_path / "other", data, corpus_sha256="0" * 64)
+    refused = run(tmp_path, other, *LOW)
+    assert refused.exit_code == 2
+    assert "was changed since" in refused.stderr
+    named = run(tmp_path, other, "--corpus", here, *LOW)
+    assert named.exit_code == 0
+    assert "whether it saw these articles is not known" in named.stderr
+
+
+def test_a_report_cannot_replace_a_folder_and_nothing_is_left_beside_it(source: CorpusWindows, tmp_path: Path) -> None:
+    data = DataConfig(corpus=str(source.corpus.folder), context=CONTEXT, test_share=0.3)
+    (tmp_path / "out").mkdir()
+    result = run(tmp_path, save_model(tmp_path / "best", data), "--out", tmp_path / "out", *LOW)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert not list(tmp_path.glob("*.misses.jsonl"))
 
 
 def test_a_model_whose_weights_are_nan_fails_the_verb_and_says_why(source: CorpusWindows, tmp_path: Path) -> None:

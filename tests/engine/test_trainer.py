@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.data.corpus import IndexArray
 from engine.learner import Learner
 from engine.run.directory import RunDirectory
 from engine.run.events import (
@@ -31,6 +32,7 @@ from engine.run.events import (
 from engine.run.spec import ConfigError, Gate
 from engine.run.state import fold
 from engine.trainer import Trainer
+from tests.reference.small_corpus import rewrite_manifest
 from tests.reference.small_training import make_run, make_spec, rows_without_time, train_run, weights_digest
 
 STEPS_PER_EPOCH = 3
@@ -209,7 +211,49 @@ def test_a_weight_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path: 
 def test_a_loss_of_infinity_is_told_from_a_healthy_one(tmp_path: Path) -> None:
     run = make_run(tmp_path / "small-0001", optimizer__lr=1e30)
     assert train_run(run) == "failed"
-    assert 1 < events_of(run, NonFiniteFound)[0].step <= NUM_STEPS
+    (found,) = events_of(run, NonFiniteFound)
+    assert (found.what, found.step) == ("weight update", 1)
+    assert not run.checkpoints.exists()
+
+
+def test_predictions_that_are_not_finite_fail_the_run_and_spare_the_last_checkpoint(tmp_path: Path) -> None:
+    def poison_second_validation(trainer: Trainer) -> None:
+        predict = trainer.learner.predict
+
+        def poisoned(windows: IndexArray) -> tuple[torch.Tensor, torch.Tensor]:
+            predictions, targets = predict(windows)
+            return predictions * (torch.nan if trainer.progress.epoch == 2 else 1.0), targets
+
+        trainer.learner.predict = poisoned  # type: ignore[method-assign]
+
+    run = make_run(tmp_path / "small-0001", checkpoint__every_epochs=1)
+    assert train_run(run, prepare=poison_second_validation) == "failed"
+    (found,) = events_of(run, NonFiniteFound)
+    assert (found.what, found.epoch, found.step) == ("val_cosine", 2, 2 * STEPS_PER_EPOCH)
+    assert events_of(run, GateJudged)[0].verdict == "undecidable"
+    assert not events_of(run, RunFinished)
+    assert {folder.name for folder in run.checkpoints.iterdir()} == {"best", "last", "epoch_0001"}
+    assert weights_digest(run) == weights_digest(run, "epoch_0001")
+
+
+def test_a_resume_on_a_corpus_that_was_changed_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "small-0001")
+    train_run(run, stop_at=4)
+    rewrite_manifest(tmp_path / "corpus", source="another")
+    with pytest.raises(ConfigError, match="corpus was changed since the run began"):
+        train_run(run, resume=True)
+
+
+def test_the_pace_after_a_resume_is_that_of_the_process(tmp_path: Path, straight: RunDirectory) -> None:
+    run = make_run(tmp_path / "small-0001")
+    train_run(run, stop_at=4)
+
+    def long_ago(trainer: Trainer) -> None:
+        trainer.progress.elapsed_s = 3600.0
+
+    train_run(run, resume=True, prepare=long_ago)
+    resumed = next(event for event in events_of(run, StepLogged) if event.step > 4)
+    assert resumed.windows_per_s > 1  # an hour's rest would leave a few thousandths
 
 
 def test_a_run_without_progress_ends_early(tmp_path: Path) -> None:

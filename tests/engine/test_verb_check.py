@@ -72,6 +72,15 @@ def test_what_cannot_be_decided_never_passes(tmp_path: Path, content: str) -> No
     assert invoke("--history", history(tmp_path, content)).exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["margin", "pairwise_cosine", "same_article_negatives"])
+def test_a_check_whose_number_is_not_finite_never_passes(tmp_path: Path, name: str) -> None:
+    healthy = row(2, 0.6, margin=0.3, pairwise_cosine=0.1, same_article_negatives=0)
+    assert invoke("--history", history(tmp_path, [healthy])).exit_code == 0
+    result = invoke("--history", history(tmp_path, [healthy | {name: float("nan")}]))
+    assert result.exit_code == 2
+    assert f"[CHECK] {name} UNDECIDABLE" in result.stdout
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     result = invoke("--history", tmp_path / "nowhere.json")
     assert result.exit_code == 2

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from engine.cli import main
 from engine.run.directory import RunDirectory, is_locked, take_lock
 from engine.run.events import RunFailed, RunFinished, RunStarted, RunStopped, WarningRaised, read_events
+from engine.run.state import fold
+from engine.run.wrapper import LOCK_FD_VARIABLE
 from engine.verbs.train import StopRequest
 from tests.reference.small_corpus import walk
 from tests.reference.small_training import make_run, weights_digest
@@ -25,6 +27,16 @@ FLAGS = shlex.split("--epochs 2 --batch-size 8 --grad-accum-steps 2 --d-model 32
 
 def invoke(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["train", *map(str, arguments)])
+
+
+def start_and_stop(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> Result:
+    """Start as a wrapper does, which holds the lock already, with the stop asked for before the first step."""
+    lock = take_lock(run.lock_file)
+    assert lock is not None
+    with monkeypatch.context() as patch:
+        patch.setenv(LOCK_FD_VARIABLE, str(lock))  # the verb closes it
+        run.stop_file.touch()
+        return invoke("--run-dir", run.path)
 
 
 def write_npz(path: Path, *, articles: bool) -> Path:
@@ -66,6 +78,22 @@ def test_data_without_articles_say_loudly_that_the_split_may_leak(tmp_path: Path
     assert any(isinstance(event, WarningRaised) and "ARTICLE-DISJOINT" in event.message for event in events)
 
 
+def test_without_articles_nobody_can_say_that_no_negative_was_of_the_same_one(tmp_path: Path) -> None:
+    for articles, verdict in ((True, "passed"), (False, "undecidable")):
+        npz, folder = write_npz(tmp_path / f"{articles}.npz", articles=articles), tmp_path / f"run-{articles}"
+        assert invoke("--train-npz", npz, "--save-dir", folder, "--model-type", "amn", *FLAGS).exit_code == 0
+        judged = fold(read_events(folder / "events.jsonl")).checks[2]["same_article_negatives"]
+        assert judged.verdict == verdict
+
+
+@pytest.mark.parametrize("flags", [["--val-split", "0.95"], ["--device", "mps"]])
+def test_flags_that_cannot_be_trained_with_leave_no_folder(tmp_path: Path, flags: list[str]) -> None:
+    npz = write_npz(tmp_path / "train.npz", articles=True)
+    result = invoke("--train-npz", npz, "--save-dir", tmp_path / "run", *FLAGS, *flags)
+    assert result.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_directory_trains_and_is_finished_once(tmp_path: Path) -> None:
     run = make_run(tmp_path / "small-0001")
     assert invoke("--run-dir", run.path).exit_code == 0
@@ -75,11 +103,10 @@ def test_a_run_directory_trains_and_is_finished_once(tmp_path: Path) -> None:
     assert sum(isinstance(event, RunFinished) for event in read_events(run.events_file)) == 1
 
 
-def test_the_stop_file_ends_a_run_and_a_resume_removes_it(tmp_path: Path) -> None:
+def test_the_stop_file_ends_a_run_and_a_resume_removes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight, run = make_run(tmp_path / "a" / "small-0001"), make_run(tmp_path / "b" / "small-0001")
     assert invoke("--run-dir", straight.path).exit_code == 0
-    run.stop_file.touch()
-    assert invoke("--run-dir", run.path).exit_code == 0
+    assert start_and_stop(run, monkeypatch).exit_code == 0
     assert isinstance(read_events(run.events_file)[-1], RunStopped)
     assert invoke("--run-dir", run.path, "--resume").exit_code == 0
     assert not run.stop_file.exists()
@@ -167,10 +194,9 @@ def test_a_mistake_is_one_line_that_says_how_to_mend_it(
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_started_run_is_not_started_over(tmp_path: Path) -> None:
+def test_a_started_run_is_not_started_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(tmp_path / "small-0001")
-    run.stop_file.touch()
-    invoke("--run-dir", run.path)
+    start_and_stop(run, monkeypatch)
     result = invoke("--run-dir", run.path)
     assert result.exit_code == 2
     assert "--resume" in result.stderr

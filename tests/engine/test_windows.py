@@ -96,6 +96,10 @@ def test_the_playbooks_other_keys_are_understood(tmp_path: Path) -> None:
         ({"truth_keys": np.array([[7, 5], [7, 6], [8, 5], [8, 6], [8, 7], [9, 5]])}, [7, 7, 8, 8, 8, 9]),
         ({"article_ids": np.array(["b", "b", "a", "a", "a", "c"])}, [1, 1, 0, 0, 0, 2]),
         ({"truth_keys": np.array(["b:5", "b:6", "a:5", "a:6", "a:7", "c:5"])}, [1, 1, 0, 0, 0, 2]),
+        ({"truth_keys": np.array([7, 7, 8, 8, 8, 9])}, [0, 0, 1, 1, 1, 2]),
+        ({"truth_keys": np.array([b"b\xff:5", b"b\xff:6", b"a:5", b"a:6", b"a:7", b"c:5"])}, [1, 1, 0, 0, 0, 2]),
+        ({"article_ids": np.array(["wiki_2", "wiki_2", "wiki_1", "wiki_1", "wiki_1", "wiki_3"])}, [1, 1, 0, 0, 0, 2]),
+        ({"article_ids": np.array([1, 1, 0, 0, 0, 2], np.uint64) + np.uint64(2**63)}, [1, 1, 0, 0, 0, 2]),
         ({"truth_keys": np.array(["b_1_5", "b_1_6", "a_5", "a_6", "a_7", "b_2_5"])}, [1, 1, 0, 0, 0, 2]),
         ({"truth_keys": np.array([["b", "5"], ["b", "6"], ["a", "1"], ["a", "2"], ["a", "3"], ["c", "0"]])}, None),
     ],
@@ -106,7 +110,10 @@ def test_articles_are_read_from_ids_and_truth_keys(tmp_path: Path, keys: dict[st
     assert source.articles.tolist() == (expected or [1, 1, 0, 0, 0, 2])
 
 
-@pytest.mark.parametrize("keys", [{}, {"truth_keys": np.array(list("abcdef"))}, {"article_ids": np.full(W, -1)}])
+@pytest.mark.parametrize(
+    "keys",
+    [{}, {"truth_keys": np.array(list("abcdef"))}, {"truth_keys": np.arange(W)}, {"article_ids": np.full(W, -1)}],
+)
 def test_articles_that_are_not_named_are_unknown(tmp_path: Path, keys: dict[str, Any]) -> None:
     source = ArrayWindows(save(tmp_path / "w.npz", arrays(**keys)))
     assert not source.has_articles

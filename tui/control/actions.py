@@ -7,7 +7,7 @@ what became of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,6 +122,14 @@ class Actions:
         if run.status is Status.STOPPING:
             raise RefusedError(f"{run.id} is stopping already")
 
+    def check_resume(self, run: RunView) -> None:
+        """Raises RefusedError unless the run ended before its time and left a checkpoint."""
+        self._refuse_readonly()
+        if run.status not in {Status.STOPPED, Status.FAILED, Status.LOST}:
+            raise RefusedError(f"{run.id} is {run.status.lower()}")
+        if "last" not in run.state.checkpoints:
+            raise RefusedError(f"{run.id} has no checkpoint to go on from")
+
     def check_kill(self, run: RunView) -> None:
         """Raises RefusedError unless there is something to kill."""
         self._refuse_readonly()
@@ -212,26 +220,48 @@ class Actions:
                 done(child.id)
         return child
 
-    def undo(self, decision: Decision) -> RunDirectory:
+    def undo(self, decision: Decision) -> tuple[RunDirectory, bool]:
         """Stop a restart's child and resume the run it had stopped, exactly where it was. Waits for both to end.
 
+        Returns:
+            The run, and whether it goes on: one that had ended by itself is not resumed.
+
         Raises:
+            RefusedError: somebody else is undoing it.
             LaunchError: one of them does not end, or the run cannot be resumed.
         """
         self._refuse_readonly()
         stopped = find_run(self.runs_dir, decision.run)
         child = find_run(self.runs_dir, decision.child)
         intent = Decision(who=self.who, action="undo", run=stopped.id, child=child.id, fix=decision.fix)
-        with self._journaled(intent) as done:
+        with ExitStack() as stack:
+            with launch_lock(self.runs_dir):
+                if self.check_undo().id != decision.id:
+                    raise RefusedError("there is a newer restart; look again")
+                done = stack.enter_context(self._journaled(intent))
             if is_locked(child.lock_file):
                 launcher.request_stop(child)
             for run in (child, stopped):
                 if not launcher.wait_until_ended(run, STOP_TIMEOUT_S):
                     raise launcher.LaunchError(f"{run.id} has not ended after {STOP_TIMEOUT_S:.0f} s; stop or kill it")
-            if decision.stopped and isinstance(fold(read_events(stopped.events_file)).ending, RunStopped):
+            goes_on = decision.stopped and isinstance(fold(read_events(stopped.events_file)).ending, RunStopped)
+            if goes_on:
                 launcher.start(stopped.path)
             done(child.id)
-        return stopped
+        return stopped, goes_on
+
+    def resume(self, run: RunDirectory) -> None:
+        """Go on with a run that was stopped, failed or lost, from its newest checkpoint.
+
+        Raises:
+            RefusedError: it is running, or has nothing to go on from.
+            LaunchError: it cannot be started.
+        """
+        self._refuse_readonly()
+        with launch_lock(self.runs_dir), self._journaled(Decision(who=self.who, action="resume", run=run.id)):
+            if is_locked(run.lock_file):
+                raise RefusedError(f"{run.id} is running")
+            launcher.start(run.path)
 
     def stop(self, run: RunDirectory) -> None:
         """Ask a run to finish its step, save and end."""

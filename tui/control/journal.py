@@ -16,10 +16,16 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
+from engine.run.files import read_regular
+from engine.run.process import Identity, identify, is_alive
 from engine.run.spec import Patch
 
 Who = Literal["person", "cli", "autopilot"]
-ActionName = Literal["start", "stop", "kill", "restart", "undo", "evaluate"]
+ActionName = Literal["start", "stop", "resume", "kill", "restart", "undo", "evaluate"]
+
+
+MAX_BYTES = 64 << 20
+"""A journal this long holds about 200,000 decisions; a longer file is none of ours."""
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -44,6 +50,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """The answers of the decision tree that led here, in words."""
     detail: str = ""
     """Reason of an override, or what went wrong."""
+    owner: str = field(default_factory=lambda: _myself())
+    """The process that acts: boot id, pid and start ticks."""
 
 
 class Journal:
@@ -83,7 +91,7 @@ class Journal:
     def read(self) -> list[Decision]:
         """Every whole record, oldest first; damaged lines are left out."""
         try:
-            lines = self.path.read_bytes().splitlines()
+            lines = read_regular(self.path, MAX_BYTES).splitlines()
         except OSError:
             return []
         decisions = []
@@ -95,15 +103,31 @@ class Journal:
         return decisions
 
     def undoable(self, within_s: float) -> Decision | None:
-        """The newest restart that went through, was not undone and is not older than `within_s`."""
-        now = time.time()
-        undone, failed = set(), set()
+        """The newest restart that went through, if it can be undone now.
+
+        It can for `within_s` seconds, unless somebody has undone it or is just doing so. An undo whose owner died half
+        way can be repeated at any time: it has stopped a run that nothing else would resume.
+        """
+        outcomes: dict[str, Decision] = {}
+        is_half_done = False
         for decision in reversed(self.read()):  # an outcome comes before its intent
-            if decision.phase == "failed":
-                failed.add(decision.id)
-            if decision.action == "undo" and decision.id not in failed:
-                undone.add(decision.child)
+            outcome = outcomes.setdefault(decision.id, decision)
+            if decision.action == "undo" and decision.phase == "intent" and outcome.phase != "failed":
+                if outcome.phase == "done" or is_running(decision.owner):
+                    return None
+                is_half_done = True
             if decision.action == "restart" and decision.phase == "done":
-                fresh = 0 <= now - decision.t <= within_s
-                return decision if fresh and decision.child not in undone else None
+                return decision if is_half_done or 0 <= time.time() - decision.t <= within_s else None
         return None
+
+
+def _myself() -> str:
+    identity = identify(os.getpid())
+    return "/".join(map(str, identity)) if identity else ""
+
+
+def is_running(owner: str) -> bool:
+    """Whether the process that recorded a decision is alive."""
+    boot_id, _, rest = owner.partition("/")
+    pid, _, ticks = rest.partition("/")
+    return pid.isdecimal() and is_alive(Identity(boot_id, int(pid), ticks))

@@ -18,7 +18,7 @@ from engine.run.spec import ConfigError, Gate, convert_section, suggestion
 from tui.control.answers import PREDICATES, Situation
 from tui.control.ladder import Rung
 
-ACTIONS = ("start", "start_baseline", "restart", "evaluate", "evaluate_full", "stop", "kill", "undo")
+ACTIONS = ("start", "start_baseline", "restart", "evaluate", "evaluate_full", "stop", "resume", "kill", "undo")
 
 
 class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

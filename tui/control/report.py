@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def number(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """`48s`, `12m`, `3h41`; a dash where it is not known."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return "-"
     whole = round(seconds)
     if whole < 100:

@@ -67,7 +67,9 @@ def build_scene(
     undo = attempt("undo", actions.check_undo)
     plan = position = None
     if selected is None:
-        reasons |= dict.fromkeys(("restart", "evaluate", "evaluate_full", "stop", "kill"), "no run is selected")
+        reasons |= dict.fromkeys(
+            ("restart", "evaluate", "evaluate_full", "stop", "resume", "kill"), "no run is selected"
+        )
     else:
         run = selected
         position = actions.position(run, views)
@@ -75,6 +77,7 @@ def build_scene(
         attempt("evaluate", lambda: actions.check_evaluate(run, "smoke"))
         attempt("evaluate_full", lambda: actions.check_evaluate(run, "full"))
         attempt("stop", lambda: actions.check_stop(run))
+        attempt("resume", lambda: actions.check_resume(run))
         attempt("kill", lambda: actions.check_kill(run))
     unreadable = next((f"{run_id}: {reason}" for run_id, reason in watcher.unreadable.items()), "")
     return Scene(

@@ -1,0 +1,51 @@
+"""Devices and threads: what is there is taken, what is not is refused in words."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.device import pick_device, set_threads, synchronize
+from engine.run.spec import ConfigError
+
+
+@pytest.fixture
+def without_accelerators(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    return monkeypatch
+
+
+def test_auto_takes_the_first_that_is_there(without_accelerators: pytest.MonkeyPatch) -> None:
+    assert pick_device("auto") == torch.device("cpu")
+    without_accelerators.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("mps")
+    without_accelerators.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cuda")
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.usefixtures("without_accelerators")
+def test_what_is_not_there_is_refused_with_what_is() -> None:
+    with pytest.raises(ConfigError, match=r'"cuda" is not available on this machine\. Use "auto" or cpu'):
+        pick_device("cuda")
+    with pytest.raises(ConfigError, match=r'no kind of device "tpu"\. Known: auto, cuda, mps, cpu'):
+        pick_device("tpu")
+
+
+def test_threads_are_set_and_zero_keeps_them() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(1) == 1 == torch.get_num_threads()
+        assert set_threads(0) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_synchronizing_waits_for_the_device_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append(device.type))
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
+    for kind in ("cpu", "cuda", "mps"):
+        synchronize(torch.device(kind))
+    assert waited == ["cuda", "mps"]

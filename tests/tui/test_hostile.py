@@ -1,0 +1,163 @@
+"""The room against hostile text, impossible numbers and files that never end, on a real terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from pty_room import PtyRoom, wait_for
+from recorded import MAMBA_HISTORY, RUNS_TOML, eval_report, make_spec, missed_mamba, run_events, stamp, write_run
+
+from engine.run.directory import Exit
+from engine.run.events import CheckJudged, FloorsMeasured, GateJudged, NonFiniteFound, RunFailed, WarningRaised
+from tui.control.journal import Decision, Journal
+
+ATTACKS = (
+    "\x1b]0;PWNED\x07",
+    "\x1b]2;PWNED\x1b\\",
+    "\x1b]7;file://PWNED\x07",
+    "\x1b]8;;http://PWNED\x07",
+    "\x1b]52;c;UFdORUQ=\x07",
+    "\x1b]1337;PWNED\x07",
+    "\x1bPqPWNED\x1b\\",
+    "\x1b_PWNED\x1b\\",
+    "\x1b^PWNED\x1b\\",
+    "\x1bXPWNED\x1b\\",
+    "\x1b[2J\x1b[6n\x1bc",
+    "\x9b6n\x9d0;PWNED\x9c",
+    "\u202e\u2066\u200b\U000e0041",
+    "[red]R[/] [/tmp/x] [@click=app.quit]click[/]",
+    "\x1b]0;PWNED",
+)
+"""Window titles, clipboard, links, device strings, queries, reset, bidi and tag characters, markup, and a torn one."""
+PAYLOAD = "|".join(ATTACKS)
+FORBIDDEN = (
+    *(f"\x1b{opener}".encode() for opener in ("]0;", "]2;", "]7;", "]8;", "]52", "]1337", "P", "_", "^", "X", "c")),
+    *(character.encode() for character in "\x9b\x9d\u202e\u2066\u200b\U000e0041"),
+    b"\x1b[6n",
+    b"PWNED",
+)
+"""Bytes that the room itself never sends; PWNED is text that only a sequence holds."""
+
+Open = Callable[..., PtyRoom]
+
+
+@pytest.fixture
+def open_room(tmp_path: Path) -> Iterator[Open]:
+    """Opens rooms on `tmp_path / "runs"` with its runs.toml; closes them."""
+    rooms: list[PtyRoom] = []
+    config = tmp_path / "runs.toml"
+    config.write_text(RUNS_TOML)
+
+    def make() -> PtyRoom:
+        rooms.append(PtyRoom(tmp_path / "runs", config=config))
+        return rooms[-1]
+
+    yield make
+    for room in rooms:
+        room.close()
+
+
+def leaves_on_request(room: PtyRoom) -> bool:
+    """Whether the room still answers: `q` closes it with code 0."""
+    room.press("q")
+    wait_for(room.has_ended, 5, "the room answered q")
+    return room.exit_code == 0
+
+
+def write_hostile_run(runs_dir: Path) -> None:
+    """A run that failed, with the payload wherever a stranger's text has a place."""
+    spec = make_spec()
+    hostile = msgspec.structs.replace(spec, name=PAYLOAD, fix=PAYLOAD, patch={PAYLOAD: PAYLOAD}, argv=[PAYLOAD])
+    events = stamp(
+        [
+            *run_events(spec, MAMBA_HISTORY),
+            FloorsMeasured(floors={PAYLOAD: 0.4}, num_windows=1),
+            GateJudged(name=PAYLOAD, epoch=2, value=0.3, bar=0.5, verdict="missed", detail=PAYLOAD),
+            CheckJudged(name=PAYLOAD, epoch=99, value=1.0, bar=2.0, verdict="missed", detail=PAYLOAD),
+            WarningRaised(message=PAYLOAD),
+            NonFiniteFound(what=PAYLOAD, value=PAYLOAD, epoch=1, step=1),
+            RunFailed(message=PAYLOAD),
+        ]
+    )
+    report = msgspec.structs.replace(eval_report(), payload_rule=PAYLOAD, eval_line=PAYLOAD, notes=[PAYLOAD])
+    run = write_run(
+        runs_dir,
+        hostile,
+        events,
+        ended=Exit(code=1, kind="exited", last_line=PAYLOAD),
+        evals={"smoke": report},
+        log_lines=[*(attack.encode() for attack in ATTACKS), f"ValueError: {PAYLOAD}".encode(), b"\x9b6n\xff"],
+    )
+    named = make_spec(number=2)  # not a name of ours: not listed, and no harm in its being there
+    write_run(runs_dir, named, run_events(named, MAMBA_HISTORY)).path.rename(runs_dir / "\x1b]0;PWNED\x07[red]-0002")
+    restarted = Decision(who="person", action="restart", phase="done", run=run.id, child=run.id, fix=PAYLOAD)
+    Journal(runs_dir).record(restarted)
+
+
+def test_no_byte_of_a_strangers_escape_sequence_reaches_the_terminal(tmp_path: Path, open_room: Open) -> None:
+    write_hostile_run(tmp_path / "runs")
+    room = open_room()
+    room.wait_drawn("FAILED")
+    for key in "1234567":
+        room.press(key + "m")
+        room.read(0.2)
+        room.press("m")
+    (tmp_path / "runs.toml").write_text('["\\u001b]0;PWNED\\u0007[red]"]\nx = 1\n')
+    room.wait_drawn("unknown")
+    assert [bytes_ for bytes_ in FORBIDDEN if bytes_ in room.output] == []
+    assert leaves_on_request(room)
+
+
+# ── numbers that nobody can draw ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def epoch_line(record: dict[str, float | int]) -> bytes:
+    """A whole `epoch_ended` line, with the checksum that its body has."""
+    event = {"kind": "epoch_ended", "seq": 999, "t": 1.0, "record": {"epoch": 7, **record}}
+    body = json.dumps(event, separators=(",", ":")).encode()
+    return b'%b,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"val_cosine": 1e308, "lr": 1e308},
+        {"val_cosine": -1e308, "time": 1e308},
+        {"epoch": 10**400, "val_cosine": 0.5},
+        {"epoch": -(2**63), "val_cosine": 0.5},
+    ],
+    ids=["huge value", "endless epoch", "epoch beyond float", "epoch before the first"],
+)
+def test_a_number_that_cannot_be_drawn_does_not_close_the_room(
+    tmp_path: Path, open_room: Open, record: dict[str, float | int]
+) -> None:
+    run = missed_mamba(tmp_path / "runs")
+    with run.events_file.open("ab") as file:
+        file.write(epoch_line(record) + epoch_line({"epoch": 8, **record}))
+    room = open_room()
+    room.wait_drawn("mamba_s-0001")
+    room.press("3]]7")
+    room.read(0.3)
+    assert not room.has_ended()
+    assert leaves_on_request(room)
+
+
+# ── files that are none ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["runs/mamba_s-0001/output.log", "runs/decisions.jsonl", "runs.toml"])
+def test_a_file_that_becomes_a_fifo_does_not_freeze_the_room(tmp_path: Path, open_room: Open, name: str) -> None:
+    missed_mamba(tmp_path / "runs")
+    room = open_room()
+    room.wait_drawn("mamba_s-0001")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    room.read(1.2)  # two looks at the disk
+    room.press("j")
+    assert leaves_on_request(room)
