@@ -161,9 +161,10 @@ class RoomApp(App[None]):
 
     def action_help(self) -> None:
         """Every key that works here."""
-        focused = self.focused
-        name = type(focused).__name__ if focused else ""
-        self.push_screen(HelpScreen(name, getattr(focused, "BINDINGS", []), plain=self.plain))
+        pane = self._room.pane(self._room.current)
+        bound = self.screen.active_bindings.values()
+        of_pane = [active.binding for active in bound if active.node is self.focused and active.binding.tooltip]
+        self.push_screen(HelpScreen(f"{pane.NUMBER} {pane.NAME}", of_pane, plain=self.plain))
 
     def action_pane(self, number: int) -> None:
         """Go to a pane."""

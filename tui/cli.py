@@ -100,6 +100,8 @@ def open_place(config: str | None, runs_dir: str | None) -> Place:
     outer = context.parent.params if context.parent else {}
     file = load_runs(find_runs_file(config or outer.get("config")))
     chosen = runs_dir or outer.get("runs_dir")
+    if chosen and Path(chosen).exists() and not Path(chosen).is_dir():
+        raise ConfigError(f"--runs-dir {chosen}: not a folder. Name the folder that holds the runs, or a new one.")
     runs = Path(chosen).absolute() if chosen else file.runs_dir
     given = context.find_root().params.get("readonly", False)
     return Place(file, runs, readonly=given or file.room.readonly)

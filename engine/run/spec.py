@@ -357,7 +357,17 @@ def convert_section(table: Any, kind: type[T], *, where: str) -> T:
         for key in keys[:-1]:
             where = _inner(where, key)
         shown = f' "{keys[-1]}"' if keys else ""
-        raise ConfigError(f"{where}:{shown} {problem[:1].lower()}{problem[1:]}.{_choices(kind, keys, table)}") from None
+        value = _value_at(table, keys)
+        got = f", got {value!r}" if isinstance(value, int | float) and "got" not in problem else ""
+        problem = f"{problem[:1].lower()}{problem[1:]}{got}"
+        raise ConfigError(f"{where}:{shown} {problem}.{_choices(kind, keys, table)}") from None
+
+
+def _value_at(table: Any, keys: Iterable[str]) -> Any:
+    """What stands at a path of keys; None where the path leaves the tables."""
+    for key in keys:
+        table = table.get(key) if isinstance(table, Mapping) else None
+    return table
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -200,7 +200,11 @@ def _ended_status(state: RunState, life: Life) -> tuple[Status, str]:
     ended = life.exit
     assert ended is not None
     if ended.code == 0:
-        return (Status.STOPPED, "") if isinstance(state.ending, RunStopped) else (Status.FINISHED, "")
+        if isinstance(state.ending, RunStopped):
+            return Status.STOPPED, ""
+        is_early = isinstance(state.ending, RunFinished) and state.ending.reason == "early_stopping"
+        best = state.best.epoch if state.best else 0
+        return Status.FINISHED, f"early stopping, best at epoch {best}" if is_early else ""
     reason = {
         "exited": f"exit {ended.code}",
         "signal": f"signal {ended.code - 128}",
@@ -210,4 +214,6 @@ def _ended_status(state: RunState, life: Life) -> tuple[Status, str]:
     }[ended.kind]
     if isinstance(state.ending, RunFailed):
         return Status.FAILED, f"{reason}: {state.ending.message}"
+    if ended.kind == "signal":  # its last words are not why
+        return Status.FAILED, reason
     return Status.FAILED, f"{reason}: {ended.last_line}" if ended.last_line else reason

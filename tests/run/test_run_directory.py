@@ -55,7 +55,7 @@ def test_a_run_is_frozen_into_a_folder_of_this_user_alone(tmp_path: Path) -> Non
 def test_numbers_count_over_all_runs_and_are_not_used_again(tmp_path: Path) -> None:
     ids = [RunDirectory.create(tmp_path, name, spec_for).id for name in ("mamba_s", "amn", "mamba_s")]
     assert ids == ["mamba_s-0001", "amn-0002", "mamba_s-0003"]
-    (tmp_path / "amn-0041").mkdir()
+    (tmp_path / "mamba_s-0003").rename(tmp_path / "amn-0041")
     (tmp_path / "notes.txt").touch()
     assert RunDirectory.create(tmp_path, "amn", spec_for).id == "amn-0042"
 

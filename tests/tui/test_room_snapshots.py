@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from recorded import LOG_LINES
 from textual.pilot import Pilot
 
 from engine.run.runs_file import RunsFile
 from tui.app import RoomApp
 from tui.control.usage import MachineUsage, UsageMeter
+from tui.panes.log import LogPane
 
 SnapCompare = Callable[..., bool]
 
@@ -26,17 +28,28 @@ def app_for(file: RunsFile, **options: Any) -> RoomApp:
     return RoomApp(file, file.runs_dir, **options)
 
 
+async def settled(pilot: Pilot[None]) -> None:
+    """Wait until the log has been read: it comes a moment after the rest."""
+    await pilot.pause()
+    log = pilot.app.screen.query_one(LogPane).log_view
+    for _ in range(200):
+        if log.line_count == len(LOG_LINES):
+            break
+        await pilot.pause(0.05)
+    await pilot.pause()
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 35), (160, 45), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.usefixtures("recorded_runs")
 def test_the_room(snap_compare: SnapCompare, runs_file: RunsFile, size: tuple[int, int]) -> None:
     """One pane at 80x24; chart, gates, tree, versus and log from 120x35; runs and system at 200x60."""
-    assert snap_compare(app_for(runs_file), terminal_size=size)
+    assert snap_compare(app_for(runs_file), terminal_size=size, run_before=settled)
 
 
 @pytest.mark.usefixtures("recorded_runs")
 def test_the_room_in_ascii(snap_compare: SnapCompare, runs_file: RunsFile) -> None:
     """Mamba and AMN, passed and missed are told apart without a single character beyond ASCII."""
-    assert snap_compare(app_for(runs_file, plain=True), terminal_size=(120, 35))
+    assert snap_compare(app_for(runs_file, plain=True), terminal_size=(120, 35), run_before=settled)
 
 
 @pytest.mark.parametrize("pane", ["1", "3", "4", "5", "6"])
@@ -46,7 +59,7 @@ def test_a_pane_alone_at_80x24(snap_compare: SnapCompare, runs_file: RunsFile, p
 
     async def go_there(pilot: Pilot[None]) -> None:
         await pilot.press(pane)
-        await pilot.pause()
+        await settled(pilot)
 
     assert snap_compare(app_for(runs_file), terminal_size=(80, 24), run_before=go_there)
 

@@ -23,6 +23,7 @@ from tui.control.ladder import Rung, best_of, family
 from tui.control.playbook import Position, describe_rung, locate
 from tui.control.views import RunView
 
+OVERRIDE = "With a written reason: lvm-tui triage {} --override REASON"
 STOP_TIMEOUT_S = 60.0
 """How long an undo waits for the child to end. A step and a checkpoint take a few seconds."""
 
@@ -100,11 +101,11 @@ class Actions:
         override = override.strip()
         if not override:
             if gate.verdict == "passed":
-                raise RefusedError("the gate has passed: knobs are locked (an override needs a written reason)")
+                raise RefusedError(f"the gate has passed: knobs are locked. {OVERRIDE.format(run.id)}")
             if gate.verdict != "missed":
                 raise RefusedError(f"gate {run.gate.name}: {gate.detail}")
             if position.node in {"fault", "undecidable", "head_broken"}:
-                raise RefusedError(f"{position.title.lower()}: no fix of the ladder mends that")
+                raise RefusedError(f"{position.title.lower()}: no fix mends that. {OVERRIDE.format(run.id)}")
         rungs = [rung for rung in position.rungs if rung.patch and (fix is None or rung.number == fix)]
         untried = [rung for rung in rungs if rung.standing in {"next", "open"}]
         if not untried:

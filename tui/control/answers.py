@@ -85,14 +85,14 @@ def sanity_clean(at: Situation) -> Answer:
 def gate_passed(at: Situation) -> Answer:
     judged = at.run.gate_judgement(at.run.gate)
     branch = {"passed": "yes", "missed": "no"}.get(judged.verdict, "undecidable")
-    return Answer(branch, judged.detail)
+    return Answer(branch, judged.detail + below_floor(at.run))
 
 
 def eval_epoch_done(at: Situation) -> Answer:
     done, wanted = (at.run.latest.epoch if at.run.latest else 0), at.smoke_epoch
     if done < wanted and not at.run.status.is_alive:  # nothing is left to wait for
         return Answer("yes", f"{at.run.status.lower()} after {done} epochs")
-    return Answer("yes" if done >= wanted else "no", f"{done} of {wanted} epochs done")
+    return Answer("yes", f"{done} epochs done") if done >= wanted else Answer("no", f"{done} of {wanted} epochs done")
 
 
 def smoke_done(at: Situation) -> Answer:
@@ -147,7 +147,8 @@ def baseline_passed(at: Situation) -> Answer:
         return Answer("unknown", "this is the baseline" if is_itself else "no baseline run on this data yet")
     judged = baseline.gate_judgement(baseline.gate)
     if judged.verdict == "passed":
-        return Answer("yes", f"{baseline.id}: {judged.detail}: the model or its objective, not the data")
+        words = f"{baseline.id}: {judged.detail}{below_floor(baseline)}: the model or its objective, not the data"
+        return Answer("yes", words)
     if judged.verdict == "missed":
         return Answer("no", f"{baseline.id}: {judged.detail}: data or retrieval")
     return Answer("unknown", f"{baseline.id}: {judged.detail}")
@@ -180,6 +181,16 @@ PREDICATES: dict[str, Callable[[Situation], Answer]] = {
         fix_left,
     )
 }
+
+
+def below_floor(view: RunView) -> str:
+    """What a passed gate is worth where a floor stands higher; empty where there is nothing to say."""
+    judged = view.gate_judgement(view.gate)
+    floors = view.state.floors
+    if judged.verdict != "passed" or judged.value is None or view.gate.metric != "val_cosine" or not floors:
+        return ""
+    best = max(floors, key=lambda name: floors[name])
+    return f"; yet below the floor {best} {floors[best]:.3f}" if judged.value < floors[best] else ""
 
 
 def newest_eval(run: RunView, name: str) -> EvalReport | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.run.evals import EvalReport
 from engine.run.spec import differing_settings
 from tui.control.answers import newest_eval
 from tui.control.report import duration, number
@@ -34,6 +35,7 @@ def compare(left: RunView | None, right: RunView | None) -> list[Row]:
     if shared is not None:
         label = f"val_cosine@{shared}"
         rows.insert(4, _numbers(label, _at(left, shared), _at(right, shared)))
+    rows.append(Row("evaluated", _report_name(left), _report_name(right)))
     rows += [
         _numbers(label, _retrieval(left, key), _retrieval(right, key))
         for key, label in (("r5", "R@5"), ("contain50", "Contain@50"), ("eff5", "Eff@5"))
@@ -106,8 +108,18 @@ def _gate(view: RunView | None) -> str:
     return view.gate_judgement(view.gate).verdict.upper() if view else "-"
 
 
+def _report(view: RunView | None) -> EvalReport | None:
+    """The smoke evaluation, which both have alike; else the full one."""
+    return (newest_eval(view, "smoke") or newest_eval(view, "full")) if view else None
+
+
+def _report_name(view: RunView | None) -> str:
+    report = _report(view)
+    return report.name if report else "-"
+
+
 def _retrieval(view: RunView | None, key: str) -> float | None:
-    report = (newest_eval(view, "full") or newest_eval(view, "smoke")) if view else None
+    report = _report(view)
     return float(getattr(report.rows["model"].exact, key)) if report and "model" in report.rows else None
 
 

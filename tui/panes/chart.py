@@ -48,10 +48,10 @@ class ChartPane(Pane):
     metric: reactive[int] = reactive(0)
     """Index into METRICS."""
 
+    _run_id = ""
+
     def compose(self) -> ComposeResult:
-        chart = LineChart(x_label="epoch")
-        chart.empty_text = "No epoch has ended yet. T trains Mamba-S, B the AMN baseline."
-        yield chart
+        yield LineChart(x_label="epoch")
 
     def watch_plain(self, plain: bool) -> None:
         super().watch_plain(plain)
@@ -70,11 +70,17 @@ class ChartPane(Pane):
         metric = METRICS[self.metric]
         runs = shown_runs(scene)
         chart = self.query_one(LineChart)
+        if runs and runs[0].id != self._run_id:  # another run's epochs: its own view, not what was zoomed to before
+            self._run_id = runs[0].id
+            chart.action_fit()
+            chart.cursor_x = None
+        chart.empty_text = "No epoch has ended yet." if runs else "T trains Mamba-S, B the AMN baseline."
         chart.series = [Series(view.id, *points(view, metric), kind=look_of(view, scene)) for view in runs]
         chart.levels = levels(runs[0], metric) if runs else []
         chart.marks = epoch_marks(runs[0]) if runs else []
         self.border_title = f"{self.NUMBER} {metric.name}"
-        self.set_subtitle(f"[ ] metric {self.metric + 1} of {len(METRICS)}")
+        zoomed = "zoomed, = shows all   " if chart.view is not None else ""
+        self.set_subtitle(f"{zoomed}[ ] metric {self.metric + 1} of {len(METRICS)}")
 
 
 def shown_runs(scene: Scene) -> list[RunView]:

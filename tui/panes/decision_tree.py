@@ -26,10 +26,21 @@ class DecisionTreePane(Pane):
     NUMBER = 4
     NAME = "Decision tree"
 
+    # where it stands and what to do come first; walking the tree scrolls the tree alone
+    DEFAULT_CSS = """
+    DecisionTreePane VerticalScroll { height: auto; max-height: 80%; }
+    DecisionTreePane PlaybookTree { height: 1fr; min-height: 2; }
+    """
+
     def compose(self) -> ComposeResult:
         with VerticalScroll(can_focus=False):
             yield SteadyText(id="position")
-            yield PlaybookTree(load_playbook())
+        yield PlaybookTree(load_playbook())
+
+    def watch_plain(self, plain: bool) -> None:
+        super().watch_plain(plain)
+        if plain:
+            self.query_one(PlaybookTree).use_ascii()
 
     def show(self, scene: Scene) -> None:
         self.query_one(PlaybookTree).mark(scene.position)
@@ -49,7 +60,9 @@ class DecisionTreePane(Pane):
         yield self.say(f"▸ {position.title}", "bold $text-accent")
         yield from self._plan_rows(scene)
         yield self.say(position.say)
-        for action in position.actions:
+        for action in () if scene.readonly else position.actions:
+            if action == "start_baseline" and _is_bounded(scene):
+                continue
             key, label = ACTION_KEYS[action]
             reason = scene.reasons.get(action, "")
             row = f"  {key}  {label}" + (f"  ({reason})" if reason else "")
@@ -73,3 +86,9 @@ class DecisionTreePane(Pane):
                 yield self.say(f"  {rung.number} {patch}  {effect}  {rung.child}")
             elif rung.standing in {"verified", "failed check"}:
                 yield self.say(f"  {rung.number} {rung.fix.title}: {rung.standing}, {rung.detail}")
+
+
+def _is_bounded(scene: Scene) -> bool:
+    """Whether a baseline runs or has been judged already."""
+    baseline = scene.pair[1]
+    return baseline is not None and (baseline.status.is_alive or bool(baseline.state.gates))

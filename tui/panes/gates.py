@@ -53,8 +53,9 @@ class GatesPane(Pane):
                 detail += f", in {duration(eta)}"
             yield self._row(judged.verdict, gate.name, detail, word=True)
         yield from self._check_rows(run)
-        yield from self._floor_rows(run)
         yield from self._eval_rows(run)
+        yield from self._note_rows(run)
+        yield from self._floor_rows(run)
         for warning in run.state.warnings:
             yield Content.assemble(("! ", "$text-warning"), self.say(warning, "$text-warning"))
 
@@ -65,8 +66,11 @@ class GatesPane(Pane):
         epoch = max(run.state.checks)
         for name, judged in run.state.checks[epoch].items():
             yield self._row(judged.verdict, _LABELS.get(name, name), judged.detail)
+
+    def _note_rows(self, run: RunView) -> Iterator[Content]:
         record = run.latest
         if record is not None:
+            epoch = record.epoch
             yield self._note(
                 f"epoch {epoch}: {number(record.negatives_per_query, 0)} negatives a query, "
                 f"{number(record.masked_candidates, 0)} masked; effective rank {number(record.effective_rank, 0)}"

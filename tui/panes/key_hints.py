@@ -21,6 +21,10 @@ class KeyHints(SteadyText):
     scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
     plain: reactive[bool] = reactive(False)
 
+    def watch_plain(self) -> None:
+        """Draw with other characters."""
+        self.watch_scene(self.scene)
+
     def watch_scene(self, scene: Scene | None) -> None:
         """Grey out what does not apply."""
         if scene is None:
@@ -28,7 +32,8 @@ class KeyHints(SteadyText):
         keys = {key: action for action, (key, _) in ACTION_KEYS.items()}
         parts = []
         for binding in ROOM_BINDINGS:
-            if not binding.show:
+            is_action = binding.key in keys
+            if not binding.show or (is_action and scene.readonly):
                 continue
             is_grey = keys.get(binding.key, "") in scene.reasons
             key = binding.key_display or binding.key

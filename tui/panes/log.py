@@ -66,6 +66,8 @@ class LogPane(Pane):
         path: Path | None = run.directory.log_file if run else None
         if self.log_view.path != path:
             self.log_view.path = path
+            self.log_view.filter("")
+            self.set_subtitle("")
         self.log_view.poll()
         self._retitle()
 
@@ -83,6 +85,7 @@ class LogPane(Pane):
         bar = self.query_one(SearchBar)
         (self.log_view.filter if bar.is_filter else self.log_view.search)(event.value)
         bar.action_close()
+        self.set_subtitle("")
         self._retitle()
 
     def on_virtual_log_follow_changed(self) -> None:
@@ -96,5 +99,5 @@ class LogPane(Pane):
     def _retitle(self) -> None:
         view = self.log_view
         state = "FOLLOW" if view.follow else f"PAUSED +{view.unseen}"
-        matches = f"  {view.num_matches} {'shown' if view.filtering else 'match'}" if view.num_matches else ""
+        matches = f"  {view.num_matches} {'shown' if view.filtering else 'found'}" if view.num_matches else ""
         self.set_title(f"{state}  {view.line_count} lines{matches}  {self._run_id}" if self._run_id else "")

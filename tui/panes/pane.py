@@ -60,6 +60,10 @@ class Pane(Vertical):
     def watch_plain(self, plain: bool) -> None:
         """ASCII borders for ASCII terminals."""
         self.set_class(plain, "-plain")
+        self.set_title("")
+        self._shown = None
+        if self.is_mounted:
+            self.watch_scene(self.scene)
 
     def watch_scene(self, scene: Scene | None) -> None:
         """Draw if this pane's part of the scene has changed."""

@@ -8,7 +8,7 @@ from textual.widgets.tree import TreeNode
 
 from engine.run.spec import EvalConfig, Gate
 from tui.control.playbook import Playbook, Position, fill, usual_words
-from tui.text import clean
+from tui.panes.words import say
 
 Branch = tuple[str, str]
 """The answer that leads to a node, and the node's name."""
@@ -17,11 +17,12 @@ Branch = tuple[str, str]
 class PlaybookTree(Tree[Branch]):
     """Every branch of the playbook; none is hidden."""
 
-    DEFAULT_CSS = "PlaybookTree { height: auto; background: transparent; padding: 0; }"
+    DEFAULT_CSS = "PlaybookTree { background: transparent; padding: 0; scrollbar-size-horizontal: 0; }"
 
     def __init__(self, playbook: Playbook) -> None:
         self._playbook = playbook
         self._taken: list[Branch] = []
+        self._plain = False
         self._words = usual_words(Gate(), EvalConfig().at_epoch)
         super().__init__("", ("", playbook.start))
 
@@ -29,6 +30,12 @@ class PlaybookTree(Tree[Branch]):
         """Grow it once; positions only mark it."""
         self._grow(self.root)
         self.root.expand()
+
+    def use_ascii(self) -> None:
+        """Guides, icons and words that any terminal knows."""
+        self.show_guides = False
+        self.ICON_NODE, self.ICON_NODE_EXPANDED = "> ", "v "
+        self._plain = True
 
     def mark(self, position: Position | None) -> None:
         """Open and mark the path that was taken, and unmark the one before."""
@@ -56,7 +63,7 @@ class PlaybookTree(Tree[Branch]):
     def _label(self, branch: Branch, is_taken: bool) -> Text:
         answer, name = branch
         node = self._playbook.node[name]
-        words = clean(fill(node.question or node.title, self._words))
+        words = say(fill(node.question or node.title, self._words), plain=self._plain).plain
         label = f"{answer}: {words}" if answer else words
         return Text(f"* {label}" if is_taken else label, "bold" if is_taken else "")
 

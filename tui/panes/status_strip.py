@@ -27,6 +27,10 @@ class StatusStrip(SteadyText):
     scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
     plain: reactive[bool] = reactive(False)
 
+    def watch_plain(self) -> None:
+        """Draw with other characters."""
+        self.watch_scene(self.scene)
+
     def watch_scene(self, scene: Scene | None) -> None:
         """Draw the moment."""
         if scene is not None:

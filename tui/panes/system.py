@@ -38,7 +38,9 @@ class SystemPane(Pane):
         if usage is None:
             return
         used, total = usage.memory_used_bytes, usage.memory_total_bytes
-        machine = f"{usage.cpu_percent:.0f} % of {usage.cores} cores, memory {_gib(used)} of {_gib(total)}"
+        machine = (
+            f"this machine: {usage.cpu_percent:.0f} % of {usage.cores} cores, memory {_gib(used)} of {_gib(total)}"
+        )
         yield self.say(f"{machine}, disk free {_gib(usage.disk_free_bytes)}")
         for view in scene.views:
             if view.status.is_alive:
@@ -53,7 +55,8 @@ class SystemPane(Pane):
         room = f", checkpoint {saved.bytes / 1e6:.0f} MB" if saved else ""
         yield self.say(f"  {pace}{room}", "$foreground-muted")
         gate, end = view.eta_s(view.gate.epoch, now), view.eta_s(view.spec.config.epochs, now)
-        yield self.say(f"  gate in {duration(gate)}, end in {duration(end)}", "$foreground-muted")
+        gate_words = "gate judged" if gate == 0 else f"gate in {duration(gate)}"
+        yield self.say(f"  {gate_words}, end in {duration(end)}", "$foreground-muted")
 
 
 def _gib(count: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -40,10 +40,17 @@ class HelpScreen(ModalScreen[None]):
     """
     BINDINGS = [Binding("escape,q,question_mark", "dismiss", "close", id="help.close")]
 
-    def __init__(self, focused: str, bindings: Iterable[BindingType], *, plain: bool = False) -> None:
+    def __init__(self, pane: str, bindings: Iterable[Binding], *, plain: bool = False) -> None:
+        """Help on the room.
+
+        Args:
+            pane: name of the pane that has the focus.
+            bindings: what its focused part binds.
+            plain: use ASCII only.
+        """
         super().__init__()
-        self._focused = focused
-        self._focused_bindings = [binding for binding in bindings if isinstance(binding, Binding)]
+        self._pane = pane
+        self._pane_bindings = list(bindings)
         self._plain = plain
 
     def compose(self) -> ComposeResult:
@@ -54,8 +61,8 @@ class HelpScreen(ModalScreen[None]):
         hint = "UPPER CASE changes the world, lower case looks. Escape closes."
         yield say(hint, "$foreground-muted", plain=self._plain)
         yield from self._section("Everywhere", ROOM_BINDINGS)
-        if self._focused_bindings:
-            yield from self._section(f"In the {self._focused}", self._focused_bindings)
+        if self._pane_bindings:
+            yield from self._section(f"In {self._pane}", self._pane_bindings)
 
     def _section(self, title: str, bindings: Iterable[Binding]) -> Iterator[Content]:
         yield say(title, "bold $text-accent", plain=self._plain)

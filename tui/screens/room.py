@@ -39,6 +39,10 @@ class RoomScreen(Screen[None]):
                 yield pane().data_bind(RoomScreen.scene, RoomScreen.plain)
         yield KeyHints(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
 
+    def watch_plain(self, plain: bool) -> None:
+        """The layout knows, for what the toolkit itself would draw beyond ASCII."""
+        self.set_class(plain, "-plain")
+
     def on_mount(self) -> None:
         """Start on the chart."""
         self.go_to(2)
