@@ -202,3 +202,36 @@ def test_a_damaged_neighbour_stands_in_nobodys_way(room: Person) -> None:
     room.wait_status(run, Status.FINISHED)
     assert room.actions.start("amn", only_one=True).id == "amn-0003"
     assert room.actions.restart(room.plan(run)).id == "mamba_s-0004"
+
+
+def test_a_stopped_run_goes_on_from_its_checkpoint(room: Person) -> None:
+    run = room.start(*LONG)
+    room.wait_epoch(run, 2)
+    room.actions.stop(run)
+    view = room.wait_status(run, Status.STOPPED)
+    room.actions.check_resume(view)
+    room.actions.resume(run)
+    again = room.wait_status(run, Status.RUNNING)
+    assert again.state.starts == 2
+    assert again.state.started is not None
+    assert again.state.started.resumed_step == view.state.checkpoints["last"].step
+    assert room.journal()[-2:] == [("resume", "intent"), ("resume", "done")]
+
+
+def test_a_run_that_is_alive_or_finished_cannot_be_resumed(room: Person) -> None:
+    run = room.start(*LONG)
+    running = room.wait_epoch(run, 1)
+    with pytest.raises(RefusedError, match="mamba_s-0001 is running"):
+        room.actions.check_resume(running)
+    with pytest.raises(RefusedError, match="mamba_s-0001 is running"):
+        room.actions.resume(run)
+    finished = room.start("--epochs", "1")
+    with pytest.raises(RefusedError, match="is finished"):
+        room.actions.check_resume(room.wait_status(finished, Status.FINISHED))
+
+
+def test_a_refused_restart_names_the_command_that_overrides_it(room: Person) -> None:
+    run = room.start("--epochs", "2", "--values", "0.52,0.55")
+    room.wait_status(run, Status.FINISHED)
+    with pytest.raises(RefusedError, match="lvm-tui triage mamba_s-0001 --override REASON"):
+        room.plan(run)

@@ -229,3 +229,20 @@ def test_help_names_every_command(lvm: Invoke) -> None:
     assert result.exit_code == 0
     commands = ("status", "start", "stop", "triage", "eval", "journal")
     assert [command for command in commands if command not in result.stdout] == []
+
+
+def test_resume_goes_on_with_a_stopped_run(lvm: Invoke, runs_file: RunsFile, fake_engine: list[str]) -> None:
+    person = Person(runs_file, fake_engine)
+    run = person.start(*LONG)
+    person.wait_epoch(run, 1)
+    assert is_one_line(lvm("resume", run.id)), "it is running"
+    assert lvm("stop", "--wait", run.id).exit_code == 0
+    result = lvm("resume", run.id)
+    assert (result.exit_code, result.stdout) == (0, "")
+    person.wait_status(run, Status.RUNNING)
+
+
+def test_a_file_is_no_runs_folder(lvm: Invoke, runs_file: RunsFile) -> None:
+    result = lvm("status", "--runs-dir", runs_file.path)
+    assert is_one_line(result)
+    assert "not a folder" in result.stderr

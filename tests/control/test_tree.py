@@ -229,3 +229,8 @@ def test_a_gate_on_another_metric_is_walked_by_that_metric() -> None:
     run = make_view(spec, events)
     position = stand(run)
     assert position.path[2].question.startswith("margin")
+
+
+def test_a_gate_passed_below_the_floor_says_so_in_its_evidence() -> None:
+    assert evidence(stand(view([0.51, 0.52])), "gate_passed").endswith("yet below the floor context_mean 0.579")
+    assert "floor" not in evidence(stand(view([0.58, 0.61])), "gate_passed")

@@ -169,3 +169,13 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert [entry.name for entry in tmp_path.iterdir()] == ["history.json"]
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_a_launch_that_fails_leaves_no_folder_behind(tmp_path: Path) -> None:
+    def fail(_run_id: str) -> RunSpec:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        RunDirectory.create(tmp_path, "amn", fail)
+    assert list(tmp_path.iterdir()) == []
+    assert RunDirectory.create(tmp_path, "amn", spec_for).id == "amn-0001"

@@ -174,3 +174,16 @@ def test_a_held_lock_outweighs_the_exit_of_an_earlier_attempt() -> None:
 @pytest.mark.parametrize("status", list(Status))
 def test_a_status_is_alive_where_an_engine_is(status: Status) -> None:
     assert status.is_alive == (status.value in {"STARTING", "RUNNING", "STOPPING", "STALLED"})
+
+
+def test_early_stopping_is_told_from_the_end_of_all_epochs() -> None:
+    life = make_life(lock_held=False, ended=True)
+    events = run_events(make_spec(), [0.1, 0.3, 0.2], is_finished=True)
+    assert derive_status(fold(events), life, 0.0, 60.0) == (Status.FINISHED, "")
+    ending = events[-1]
+    assert isinstance(ending, RunFinished)
+    early = msgspec.structs.replace(ending, reason="early_stopping")
+    assert derive_status(fold([*events[:-1], early]), life, 0.0, 60.0) == (
+        Status.FINISHED,
+        "early stopping, best at epoch 2",
+    )

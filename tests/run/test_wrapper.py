@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from processes import FAKE_ENGINE, end, wait_until
 
+from engine.run import wrapper
 from engine.run.directory import Exit, Life, RunDirectory, is_locked
 from engine.run.events import EpochEnded, RunFinished, RunStopped, read_events
 from engine.run.process import identify, is_alive, send
@@ -286,3 +287,13 @@ def test_a_later_ending_leaves_nothing_of_an_earlier_longer_one(prepare: Prepare
     prepare(argv=python("pass"))
     start(run)
     assert exit_of(run).code == 0
+
+
+def test_an_engine_that_fails_on_a_full_disk_has_failed_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert wrapper._kind(tmp_path, 1, "ValueError: no", 0) == "exited"
+    full = os.statvfs_result((4096, 4096, 10, 1, 1, 10, 1, 1, 0, 255))  # one block of 4 KB left
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    assert wrapper._kind(tmp_path, 1, "ValueError: no", 0) == "disk_full"
+    assert wrapper._kind(tmp_path, 0, "", 0) == "exited", "what went well did not fail"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -161,3 +163,14 @@ def test_a_file_that_becomes_a_fifo_does_not_freeze_the_room(tmp_path: Path, ope
     room.read(1.2)  # two looks at the disk
     room.press("j")
     assert leaves_on_request(room)
+
+
+# ── no terminal at all ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_room_without_a_terminal_ends_at_once_with_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tui", "--runs-dir", str(tmp_path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"error: the room needs a terminal")
+    assert done.stderr.count(b"\n") == 1
