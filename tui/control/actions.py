@@ -259,17 +259,18 @@ class Actions:
             LaunchError: it cannot be started.
         """
         self._refuse_readonly()
-        with launch_lock(self.runs_dir), self._journaled(Decision(who=self.who, action="resume", run=run.id)):
+        with launch_lock(self.runs_dir):
             if is_locked(run.lock_file):
                 raise RefusedError(f"{run.id} is running")
-            launcher.start(run.path)
+            with self._journaled(Decision(who=self.who, action="resume", run=run.id)):
+                launcher.start(run.path)
 
     def stop(self, run: RunDirectory) -> None:
         """Ask a run to finish its step, save and end."""
         self._refuse_readonly()
+        if not is_locked(run.lock_file):
+            raise RefusedError(f"{run.id} is not running")
         with self._journaled(Decision(who=self.who, action="stop", run=run.id)):
-            if not is_locked(run.lock_file):
-                raise RefusedError(f"{run.id} is not running")
             launcher.request_stop(run)
 
     def kill(self, run: RunDirectory) -> None:
