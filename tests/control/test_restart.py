@@ -51,6 +51,7 @@ def test_an_undo_stops_the_child_and_the_parent_goes_on_where_it_was(room: Perso
     with pytest.raises(RefusedError, match="no restart in the last 60 s"):
         room.actions.check_undo()
     assert room.plan(parent).rung.patch == {"loss.temperature": 0.05}, "what was undone is offered again"
+    assert room.actions.journal.undone() == {child.id}
 
 
 def test_a_parent_that_had_ended_is_not_resumed_by_an_undo(room: Person) -> None:

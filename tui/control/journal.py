@@ -102,6 +102,11 @@ class Journal:
                 continue
         return decisions
 
+    def undone(self) -> frozenset[str]:
+        """The children of restarts that were taken back."""
+        undos = (entry for entry in self.read() if entry.action == "undo" and entry.phase == "done")
+        return frozenset(entry.child for entry in undos)
+
     def undoable(self, within_s: float) -> Decision | None:
         """The newest restart that went through, if it can be undone now.
 

@@ -30,6 +30,8 @@ class Scene:
     """What the restart key would do; None if it does not apply."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Why an action does not apply now; an action that is not listed does."""
+    undone: frozenset[str] = frozenset()
+    """Runs whose restart was taken back."""
     undo: Decision | None = None
     undo_left_s: float = 0.0
     problem: str = ""
@@ -90,6 +92,7 @@ def build_scene(
         position=position,
         plan=plan if isinstance(plan, RestartPlan) else None,
         reasons=reasons,
+        undone=actions.journal.undone(),
         undo=undo if isinstance(undo, Decision) else None,
         undo_left_s=max(0.0, undo.t + actions.file.room.undo_s - now) if isinstance(undo, Decision) else 0.0,
         problem=problem or unreadable,

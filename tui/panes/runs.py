@@ -65,10 +65,10 @@ class RunsPane(Pane):
             table.clear()
             table.ordered_columns[0].width = max([_COLUMNS["run"], *(len(run_id) + 1 for run_id in wanted)])
             for view in reversed(scene.views):
-                table.add_row(*self._cells(view), key=view.id)
+                table.add_row(*self._cells(view, scene), key=view.id)
         else:
             for view in scene.views:
-                for column, cell in zip(_COLUMNS, self._cells(view), strict=True):
+                for column, cell in zip(_COLUMNS, self._cells(view, scene), strict=True):
                     table.update_cell(view.id, column, cell, update_width=True)
         if scene.selected is not None and not table.has_focus:
             table.move_cursor(row=table.get_row_index(scene.selected.id), scroll=True)
@@ -85,10 +85,11 @@ class RunsPane(Pane):
         if event.row_key.value is not None:
             self.post_message(self.Chosen(event.row_key.value, opened=True))
 
-    def _cells(self, view: RunView) -> list[Content]:
+    def _cells(self, view: RunView, scene: Scene) -> list[Content]:
         latest = view.latest
         judged = view.gate_judgement(view.gate)
         fix = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in view.spec.patch.items())
+        fix = f"undone: {fix}" if view.id in scene.undone else fix
         return [
             self.say(view.id),
             status_mark(view.status, plain=self.plain),
