@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from engine.data.corpus import FloatArray, IndexArray
 from engine.data.windows import CorpusWindows
-from engine.metrics import retrieval_figures
+from engine.metrics import bootstrap_intervals, figures_by_topic, retrieval_figures
 from engine.models.floors import FLOORS, RIDGE_L2, fit_ridge, floor_predictions
 from engine.retrieval import ChunkIndex, ExactResult, ranks_of, search_exactly
 from engine.run.evals import EvalRow
@@ -42,13 +42,25 @@ class Queries:
     """(Q,)"""
     context_chunks: IndexArray
     """(Q, L)"""
+    articles: IndexArray
+    """(Q,) article of each"""
+    topics: list[str]
+    """(Q,) topic of each"""
 
     @classmethod
     def gather(cls, source: CorpusWindows, windows: IndexArray) -> Queries:
         """The queries of (Q,) int64 windows."""
         contexts, targets = source.gather(windows)
         truth_chunks = source.target_chunks[windows]
-        return cls(contexts, targets, truth_chunks, truth_chunks[:, None] + np.arange(-source.context, 0))
+        corpus, articles = source.corpus, source.articles[windows]
+        return cls(
+            contexts=contexts,
+            targets=targets,
+            truth_chunks=truth_chunks,
+            context_chunks=truth_chunks[:, None] + np.arange(-source.context, 0),
+            articles=articles,
+            topics=[corpus.topics[topic] for topic in corpus.topic_of_article[articles].tolist()],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,8 @@ class Measured:
 class BaselineKey(Struct, frozen=True, kw_only=True):
     """All that floors and ceiling depend on."""
 
-    schema: Literal[1] = 1
+    schema: Literal[2] = 2
+    """Raised when rows hold more than they did, so that rows without it are measured anew."""
     corpus_sha256: str
     context: int
     queries_sha256: str
@@ -115,6 +128,8 @@ def measure(predicted: FloatArray, queries: Queries, payload: Payload, *, top: i
         exact_with_context=retrieval_figures(exact.ranks_with_context),
         on_index=retrieval_figures(ranks_of(found, queries.truth_chunks, queries.context_chunks, k=POOL)),
         num_non_finite=non_finite,
+        intervals=bootstrap_intervals(exact.ranks, queries.articles),
+        by_topic=figures_by_topic(exact.ranks, queries.articles, queries.topics),
     )
     return Measured(row, exact, found)
 

@@ -19,6 +19,7 @@ P = ParamSpec("P")
 VERBS = {
     "bench": "Measure speeds as ratios within one run.",
     "check": "Judge the gate and the sanity checks of an epoch from a run or a history file.",
+    "compare-models": "Train and evaluate every kind of model alike; print one table.",
     "data": "Describe and import corpora.",
     "evaluate": "Evaluate a checkpoint's retrieval over a FAISS index.",
     "train": "Train a model; normally launched by the control room.",
@@ -34,7 +35,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"engine.verbs.{cmd_name}")
+        module = importlib.import_module(f"engine.verbs.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

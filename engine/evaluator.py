@@ -27,6 +27,7 @@ from engine.run.evals import (
     EvalRow,
     GateName,
     IndexReport,
+    Interval,
     Latency,
     Miss,
     MissMode,
@@ -58,6 +59,8 @@ class Evaluation:
     latency: Latency
     forward: Latency
     num_queries: int
+    num_articles: int
+    """Articles the queries come from: the units of the intervals."""
     notes: list[str]
     misses: list[Miss]
 
@@ -109,6 +112,7 @@ def evaluate(
         latency=latency,
         forward=latency_percentiles(_time_forwards(predict, queries.contexts, threads), threads),
         num_queries=len(windows),
+        num_articles=len(np.unique(queries.articles)),
         notes=_notes(model.row, len(windows), config),
         misses=_describe_misses(source, queries, model.exact, config.seed),
     )
@@ -131,19 +135,35 @@ def sample_queries(test: IndexArray, limit: int, seed: int) -> IndexArray:
 
 
 def judge(model: EvalRow, latency: Latency, config: EvalConfig) -> list[EvalGate]:
-    """Hold the model's figures against the four bars."""
-    held: tuple[tuple[GateName, float | None, float, bool], ...] = (
-        ("contain50", model.exact.contain50, config.contain50, True),
-        ("r5", model.exact.r5, config.r5, True),
-        ("eff5", model.exact.eff5, config.eff5, True),
-        ("p95_ms", latency.p95, config.p95_ms, False),
+    """Hold the model's figures against the four bars.
+
+    The verdict is the figure's. Where the bar lies inside the figure's interval other articles could have turned it,
+    and the detail says so.
+    """
+    noise = model.intervals
+    held: tuple[tuple[GateName, float | None, float, bool, Interval | None], ...] = (
+        ("contain50", model.exact.contain50, config.contain50, True, noise.contain50 if noise else None),
+        ("r5", model.exact.r5, config.r5, True, noise.r5 if noise else None),
+        ("eff5", model.exact.eff5, config.eff5, True, noise.eff5 if noise else None),
+        ("p95_ms", latency.p95, config.p95_ms, False, None),
     )
     gates = []
-    for name, value, bar, at_least in held:
+    for name, value, bar, at_least, interval in held:
         judged = hold(None if model.num_non_finite else value, bar, at_least=at_least)
-        detail = f"{model.num_non_finite} predictions are not finite" if model.num_non_finite else judged.detail
-        gates.append(EvalGate(name=name, value=judged.value, bar=bar, verdict=judged.verdict, detail=detail))
+        if model.num_non_finite:
+            detail, interval = f"{model.num_non_finite} predictions are not finite", None
+        else:
+            detail = judged.detail + _noise_in_words(interval, bar)
+        gates.append(
+            EvalGate(name=name, value=judged.value, bar=bar, verdict=judged.verdict, detail=detail, interval=interval)
+        )
     return gates
+
+
+def _noise_in_words(interval: Interval | None, bar: float) -> str:
+    if interval is None or interval.low == interval.high:  # all found, or none: resamples cannot tell the spread
+        return ""
+    return f"{', within noise' if interval.holds(bar) else ''} (95 %: {interval.low:.3f} to {interval.high:.3f})"
 
 
 def eval_line(figures: RetrievalFigures, latency: Latency) -> str:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from engine.data.corpus import Corpus, FloatArray, IndexArray, file_sha256
+from engine.fastscan import IndexChoice, IndexKind, RefinedIndex, build_fastscan, factory_string, resolve_kind
 from engine.metrics import Ranks
 from engine.run.files import write_atomically
 
@@ -139,35 +140,41 @@ class ChunkIndex:
         return latencies / 1e6
 
 
-def open_index(corpus: Corpus, vectors: FloatArray, folder: Path | None) -> ChunkIndex:
+def open_index(corpus: Corpus, vectors: FloatArray, folder: Path | None, *, choice: IndexChoice = "auto") -> ChunkIndex:
     """The index of a corpus: the cached one if it is of these vectors and whole, else a new one, which is cached.
 
     Args:
         corpus: what to search.
         vectors: (N, D) float32, its `all_vectors()`.
-        folder: where indexes are kept, one subfolder a corpus; None to keep none.
+        folder: where indexes are kept, one subfolder a corpus and kind; None to keep none.
+        choice: lists of vectors, lists of codes with exact refinement, or what suits the number of chunks.
+
+    Raises:
+        ConfigError: the corpus is too small for the kind that was chosen.
     """
     import faiss
 
-    nlist = choose_nlist(corpus.num_chunks)
+    kind, nlist = resolve_kind(choice, corpus.num_chunks), choose_nlist(corpus.num_chunks)
     wanted = IndexManifest(
         corpus_sha256=corpus.sha256,
-        kind=f"IVF{nlist},Flat",
+        kind=factory_string(kind, nlist, corpus.dim),
         nlist=nlist,
         dim=corpus.dim,
         num_chunks=corpus.num_chunks,
     )
-    home = folder / corpus.sha256[:16] if folder else None
+    subfolder = corpus.sha256[:16] if kind == "flat" else f"{corpus.sha256[:16]}-{kind}"
+    home = folder / subfolder if folder else None
     reason = _why_not_cached(home, wanted) if home else "no folder to keep it in"
     if home and not reason:
-        return ChunkIndex(faiss.read_index(str(home / INDEX_FILE)), wanted, "cached", "")
-    index = _build(vectors, nlist)
+        index = faiss.read_index(str(home / INDEX_FILE))
+        return ChunkIndex(_searchable(index, kind, vectors), wanted, "cached", "")
+    index = _build(vectors, kind, nlist)
     if home:
         try:
             _keep(index, wanted, home)
         except (OSError, RuntimeError) as error:  # FAISS reports a full or read-only disk as RuntimeError
             reason = f"{reason}, and it could not be kept: {error}"
-    return ChunkIndex(index, wanted, "built", reason)
+    return ChunkIndex(_searchable(index, kind, vectors), wanted, "built", reason)
 
 
 def choose_nlist(num_chunks: int) -> int:
@@ -209,15 +216,23 @@ def _best(scores: FloatArray, k: int) -> IndexArray:
     return np.take_along_axis(candidates, order, axis=1).astype(np.int64)
 
 
-def _build(vectors: FloatArray, nlist: int) -> Any:
+def _searchable(index: Any, kind: IndexKind, vectors: FloatArray) -> Any:
+    """What is searched: an index of codes only with its refinement, which is not stored with it."""
+    return index if kind == "flat" else RefinedIndex(index, vectors)
+
+
+def _build(vectors: FloatArray, kind: IndexKind, nlist: int) -> Any:
     import faiss
 
     dim = vectors.shape[1]
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, nlist, faiss.METRIC_INNER_PRODUCT)
+    quantizer = faiss.IndexFlatIP(dim)
+    index = faiss.IndexIVFFlat(quantizer, dim, nlist, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = 0
     index.cp.niter = _ROUNDS
     index.cp.max_points_per_centroid = _POINTS_PER_LIST
-    index.train(vectors)
+    index.train(vectors)  # the centroids; both kinds have the same
+    if kind == "fastscan":
+        return build_fastscan(vectors, quantizer, nlist)
     index.add(vectors)
     return index
 

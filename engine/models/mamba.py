@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from engine.models.residual import prepare_last_layer, unit_prediction
 from engine.run.spec import ModelConfig
 
 CHUNK = 64
@@ -43,9 +44,7 @@ class MambaStack(nn.Module):
         self.blocks = nn.ModuleList(MambaBlock(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
         self.output_proj = nn.Linear(config.width, dim)
-        if self.residual == "context_mean":
-            nn.init.zeros_(self.output_proj.weight)
-            nn.init.zeros_(self.output_proj.bias)
+        prepare_last_layer(self.output_proj, config)
 
     def forward(self, context_BLD: Tensor) -> Tensor:
         """Predict the vector that follows.
@@ -60,11 +59,8 @@ class MambaStack(nn.Module):
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
             hidden_BLW = block(hidden_BLW, last_only=index == last)
-        prediction_BD: Tensor = self.output_proj(self.norm(hidden_BLW[:, -1]))
-        if self.residual == "context_mean":
-            mean_BD = functional.normalize(context_BLD.mean(dim=1), dim=-1)
-            prediction_BD = mean_BD + prediction_BD / self.input_scale
-        return functional.normalize(prediction_BD, dim=-1)
+        output_BD: Tensor = self.output_proj(self.norm(hidden_BLW[:, -1]))
+        return unit_prediction(output_BD, context_BLD, self.residual)
 
 
 class MambaBlock(nn.Module):

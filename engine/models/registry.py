@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from engine.models.amn import AttentionMixture
+from engine.models.gru import GatedRecurrence
 from engine.models.heads import ProjectionHead
 from engine.models.mamba import MambaStack
+from engine.models.transformer import CausalTransformer
 from engine.run.spec import LossConfig, ModelConfig
 
 
@@ -25,6 +27,10 @@ def build_model(config: ModelConfig, *, dim: int, context: int, seed: int = 0) -
                 return MambaStack(config, dim=dim)
             case "amn":
                 return AttentionMixture(config, dim=dim, context=context)
+            case "gru":
+                return GatedRecurrence(config, dim=dim)
+            case "transformer":
+                return CausalTransformer(config, dim=dim, context=context)
             case _:
                 assert_never(config.kind)
 

@@ -41,6 +41,36 @@ class RetrievalFigures(Struct, frozen=True, kw_only=True):
     """r5 / contain50; 0 where contain50 is 0."""
 
 
+class Interval(Struct, frozen=True, kw_only=True):
+    """A 95 % bootstrap interval of a share."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` lies inside, its ends included."""
+        return self.low <= value <= self.high
+
+
+class Intervals(Struct, frozen=True, kw_only=True):
+    """What other test articles of the same kind would have given."""
+
+    contain50: Interval
+    r5: Interval
+    eff5: Interval
+
+
+class TopicFigures(Struct, frozen=True, kw_only=True):
+    """Where the truth ranks, over the queries of one topic; exact search, own context left out."""
+
+    num_queries: int
+    num_articles: int
+    contain50: float
+    r5: float
+    intervals: Intervals | None
+    """None where the queries come from a single article."""
+
+
 class EvalRow(Struct, frozen=True, kw_only=True):
     """One predictor: the model, a floor, or the oracle."""
 
@@ -54,6 +84,10 @@ class EvalRow(Struct, frozen=True, kw_only=True):
     """The index at its nprobe, own context chunks left out."""
     num_non_finite: int = 0
     """Predictions that hold NaN or infinity; they count as not found."""
+    intervals: Intervals | None = None
+    """Of `exact`; None where the queries come from a single article, and in reports made before there were any."""
+    by_topic: dict[str, TopicFigures] = field(default_factory=dict)
+    """The same queries by the topic of their article, in alphabetical order."""
 
 
 class EvalGate(Struct, frozen=True, kw_only=True):
@@ -64,14 +98,16 @@ class EvalGate(Struct, frozen=True, kw_only=True):
     bar: float
     verdict: Verdict
     detail: str
-    """Number, bar and margin in words."""
+    """Number, bar and margin in words, and whether the bar lies within the noise."""
+    interval: Interval | None = None
+    """Of the value; None where it has none."""
 
 
 class IndexReport(Struct, frozen=True, kw_only=True):
     """The index that was searched."""
 
     kind: str
-    """FAISS factory string."""
+    """FAISS factory string, and the k factor of its refinement if it has one."""
     nlist: int
     nprobe: int
     """Lists visited by a query; at most nlist."""
@@ -115,6 +151,8 @@ class EvalReport(Struct, frozen=True, kw_only=True):
     payload_rule: str
     """What is searched and what is left out, in words."""
     num_queries: int
+    num_articles: int = 0
+    """Articles they come from, the units of the intervals; 0 in reports made before there were any."""
     asked: int
     """Queries asked for; 0 stands for all. More than `num_queries` where the data have no more."""
     rows: dict[str, EvalRow]

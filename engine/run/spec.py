@@ -45,26 +45,30 @@ class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ModelConfig(_Section, frozen=True, kw_only=True):
     """The network that predicts the next chunk vector."""
 
-    kind: Literal["mamba_s", "amn"] = "mamba_s"
-    """`mamba_s`: a stack of Mamba-2 (SSD) blocks. `amn`: attention mixture network, the baseline."""
+    kind: Literal["mamba_s", "amn", "gru", "transformer"] = "mamba_s"
+    """`mamba_s`: a stack of Mamba-2 (SSD) blocks. `amn`: attention mixture network, the baseline. `gru`, `transformer`:
+    plain references. A setting that names models is used by these alone; the others ignore it."""
     width: PositiveInt = 256
     """Width of the hidden vectors."""
     layers: PositiveInt = 4
-    """Mamba-S: number of blocks. AMN: number of residual layers after the mixture."""
+    """Mamba-S, transformer: number of blocks. AMN: number of residual layers after the mixture. GRU: stacked layers."""
     state: PositiveInt = 128
     """Mamba-S: state width N of a head."""
     conv: PositiveInt = 4
     """Mamba-S: width of the causal convolution, in positions."""
     expand: PositiveInt = 2
-    """Mamba-S: inner width as a multiple of `width`."""
+    """Mamba-S: inner width as a multiple of `width`. Transformer: the same of its feed-forward layers."""
     head_width: PositiveInt = 64
-    """Mamba-S: inner channels of a head; each head has one decay. Divides `width * expand`."""
+    """Mamba-S: inner channels of a head; each head has one decay. Divides `width * expand`.
+    Transformer: channels of an attention head. Divides `width`."""
     residual: Literal["none", "context_mean"] = "none"
     """`context_mean`: the network predicts the correction to the mean of the context. AMN always does."""
 
     def __post_init__(self) -> None:
         if self.kind == "mamba_s" and (self.width * self.expand) % self.head_width:
             raise ValueError(f"head_width {self.head_width} must divide width * expand = {self.width * self.expand}")
+        if self.kind == "transformer" and self.width % self.head_width:
+            raise ValueError(f"head_width {self.head_width} must divide width = {self.width}")
 
 
 class SamplerConfig(_Section, frozen=True, kw_only=True):

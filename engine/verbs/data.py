@@ -1,4 +1,4 @@
-"""`lvm-engine data`: describe, verify and import corpora."""
+"""`lvm-engine data`: describe, verify, import and generate corpora."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _corpus = click.argument("corpus", default=DEFAULTS.corpus)
 
 @click.group("data")
 def command() -> None:
-    """Describe, verify and import corpora. CORPUS is a folder or embedded:NAME."""
+    """Describe, verify, import and generate corpora. CORPUS is a folder or embedded:NAME."""
 
 
 @command.command()
@@ -103,6 +103,33 @@ def import_(vectors: Path, articles: Path, embedder: str, out: Path, name: str, 
     click.echo(
         f"{made.folder}: {made.num_chunks:,} chunks of {len(made.titles):,} articles, {made.dim} dimensions, "
         f"{made.manifest.dtype}, norm {made.manifest.norm}"
+    )
+
+
+@command.command()
+@click.option("--preset", required=True, metavar="NAME", help="Which one, of those above.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The corpus folder to make.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Equal seeds, equal files.")
+@user_errors
+def synth(preset: str, out: Path, seed: int) -> None:
+    """Make a corpus of numbers alone, whose outcome is known beforehand: to try the gates and the triage on.
+
+    \b
+    passes     a plain model passes the gate
+    miss       misses the gate narrowly; its ceiling lies above
+    hopeless   the ceiling lies below the gate: no fix can pass
+    cos_only   cosine passes, ranking does not
+    eff_miss   Contain@50 and R@5 pass, Eff@5 does not
+    collapse   cosine passes with one answer for everything
+    leak       learned by heart where it is split by window
+    """
+    from engine.data.synth import find_preset, write_scenario
+
+    scenario = find_preset(preset)
+    made = write_scenario(scenario, out, seed)
+    click.echo(
+        f"{made.folder}: {made.num_chunks:,} chunks of {len(made.titles):,} articles, {made.dim} dimensions, "
+        f"{made.manifest.embedder}; the best possible val_cosine on unseen articles is about {scenario.ceiling:.2f}"
     )
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from engine.checkpoint import CheckpointMeta, LoadedModel
     from engine.data.corpus import Corpus, FloatArray
     from engine.evaluator import Evaluation, Predict
-    from engine.run.evals import EvalReport, EvalRow
+    from engine.fastscan import IndexChoice
+    from engine.run.evals import EvalReport, EvalRow, Interval
 
 BARS = EvalConfig()
 _share = click.FloatRange(0, 1)
@@ -30,6 +31,14 @@ _share = click.FloatRange(0, 1)
     "--checkpoint", type=click.Path(path_type=Path), required=True, help="Checkpoint or run folder (its best)."
 )
 @click.option("--limit", type=click.IntRange(0), default=BARS.limit, show_default=True, help="Queries; 0 takes all.")
+@click.option(
+    "--index",
+    "index_kind",
+    type=click.Choice(["auto", "flat", "fastscan"]),
+    default="auto",
+    show_default=True,
+    help="Lists of vectors, or of codes with exact refinement: faster on large corpora, which is when auto takes it.",
+)
 @click.option("--nprobe", type=click.IntRange(1), default=BARS.nprobe, show_default=True, help="Index lists visited.")
 @click.option("--seed", type=click.IntRange(0), default=BARS.seed, show_default=True, help="Of the sample of queries.")
 @click.option("--gate-contain50", type=_share, default=BARS.contain50, show_default=True, help="Contain@50 at least.")
@@ -42,11 +51,13 @@ _share = click.FloatRange(0, 1)
 )
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of timed searches and passes.")
+@click.option("--by-topic", is_flag=True, help="Print the figures of each topic, beside the context mean's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Report to write; misses go beside it.")
 @user_errors
 def command(
     checkpoint: Path,
     limit: int,
+    index_kind: IndexChoice,
     nprobe: int,
     seed: int,
     gate_contain50: float,
@@ -57,6 +68,7 @@ def command(
     index_dir: Path | None,
     device: str,
     threads: int,
+    by_topic: bool,
     out: Path | None,
 ) -> int:
     """Evaluate a checkpoint's retrieval over a FAISS index.
@@ -68,12 +80,12 @@ def command(
     )
     if out and out.is_dir():
         raise ConfigError(f"--out: {out} is a folder. Name the file to write, such as {out / 'smoke.json'}.")
-    report, evaluation = _evaluate(checkpoint, config, corpus, index_dir, device, threads, out)
+    report, evaluation = _evaluate(checkpoint, config, corpus, index_kind, index_dir, device, threads, out)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     if out:
         _write(report, evaluation, out)
-    click.echo(render(report))
+    click.echo(render(report, by_topic=by_topic))
     return 0 if report.passed else 1
 
 
@@ -81,6 +93,7 @@ def _evaluate(
     checkpoint: Path,
     config: EvalConfig,
     corpus_name: str,
+    index_kind: IndexChoice,
     index_dir: Path | None,
     device: str,
     threads: int,
@@ -124,7 +137,7 @@ def _evaluate(
     split = split_windows(source, val_share=shares.val_share, test_share=shares.test_share, seed=shares.split_seed)
     cache = index_dir or default_index_dir()
     vectors = corpus.all_vectors()
-    index = open_index(corpus, vectors, cache)
+    index = open_index(corpus, vectors, cache, choice=index_kind)
     if index.reason:
         click.echo(f"index: built {index.kind} ({index.reason})", err=True)
     measured = evaluate(
@@ -153,6 +166,7 @@ def _evaluate(
         num_chunks=corpus.num_chunks,
         payload_rule=f"all {corpus.num_chunks:,} chunks, without the query's own {meta.context} context chunks",
         num_queries=measured.num_queries,
+        num_articles=measured.num_articles,
         asked=config.limit,
         rows=measured.rows,
         gates=measured.gates,
@@ -183,15 +197,17 @@ def default_index_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvm-tui" / "indexes"
 
 
-def render(report: EvalReport) -> str:
-    """The report as text: table, `[EVAL]`, floors, ceiling, index and gates."""
+def render(report: EvalReport, *, by_topic: bool = False) -> str:
+    """The report as text: table with intervals, `[EVAL]`, floors, ceiling, index, gates; figures by topic if asked."""
+    articles = f" of {report.num_articles:,} articles" if report.num_articles else ""
     head = (
         f"{'':14} cosine   C@20   C@50    R@1    R@5   R@10 MRR@10  Eff@5 | own context in: C@50    R@5 | index: C@50"
     )
     lines = [
-        f"{report.num_queries:,} queries over {report.payload_rule}; {report.embedder}",
+        f"{report.num_queries:,} queries{articles} over {report.payload_rule}; {report.embedder}",
         head,
-        *(_table_line(name, row) for name, row in report.rows.items()),
+        *(line for name, row in report.rows.items() for line in _table_lines(name, row)),
+        *(_topic_lines(report.rows) if by_topic else ()),
         report.eval_line,
         *(_figures_line("FLOOR", name, report.rows[name]) for name in report.rows if name not in ("model", "oracle")),
         _figures_line("CEILING", "oracle", report.rows["oracle"]),
@@ -203,14 +219,39 @@ def render(report: EvalReport) -> str:
     return "\n".join(lines)
 
 
-def _table_line(name: str, row: EvalRow) -> str:
+def _table_lines(name: str, row: EvalRow) -> list[str]:
+    """A row, and below it its 95 % intervals, each ending under its figure."""
     exact = row.exact
     figures = (exact.contain20, exact.contain50, exact.r1, exact.r5, exact.r10, exact.mrr10, exact.eff5)
     within = row.exact_with_context
-    return (
+    line = (
         f"{name:14}{_number(row.cosine):>7}{''.join(f'{figure:7.3f}' for figure in figures)} |"
         f"{within.contain50:21.3f}{within.r5:7.3f} |{row.on_index.contain50:12.3f}"
     )
+    if row.intervals is None:
+        return [line]
+    contain50, r5, eff5 = map(_span, (row.intervals.contain50, row.intervals.r5, row.intervals.eff5))
+    return [line, f"{'  95 %':21}{contain50:>14}{r5:>14}{eff5:>21}"]
+
+
+def _topic_lines(rows: dict[str, EvalRow]) -> list[str]:
+    """A table of topics: how many queries of how many articles, and the model beside the context mean."""
+    model, floor = rows["model"].by_topic, rows["context_mean"].by_topic
+    wide = max((len(topic) for topic in model), default=0) + 2
+    lines = [f"{'':{wide}}queries articles    R@5         95 %   C@50         95 % | context mean: R@5   C@50"]
+    for topic, figures in model.items():
+        spans = figures.intervals
+        r5, contain50 = (_span(spans.r5), _span(spans.contain50)) if spans else ("", "")
+        lines.append(
+            f"{topic:{wide}}{figures.num_queries:7,}{figures.num_articles:9,}{figures.r5:7.3f}{r5:>13}"
+            f"{figures.contain50:7.3f}{contain50:>13} |{floor[topic].r5:18.3f}{floor[topic].contain50:7.3f}"
+        )
+    return lines
+
+
+def _span(interval: Interval) -> str:
+    """The interval; a dash where all resamples agree, which says nothing of the spread."""
+    return f"{interval.low:.3f}-{interval.high:.3f}" if interval.low < interval.high else "-"
 
 
 def _figures_line(label: str, name: str, row: EvalRow) -> str:

@@ -76,7 +76,7 @@ class StopRequest:
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Train the spec.json of this run directory.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of --run-dir.")
 @click.option("--save-dir", type=click.Path(path_type=Path), help="Make a run directory here from the flags below.")
-@click.option("--model-type", type=click.Choice(["mamba_s", "amn"]), help="Model to train.")
+@click.option("--model-type", type=click.Choice(["mamba_s", "amn", "gru", "transformer"]), help="Model to train.")
 @click.option("--train-npz", type=click.Path(path_type=Path), help="File of windows to train on.")
 @click.option("--corpus", help="Corpus folder, or embedded:NAME, instead of --train-npz.")
 @click.option("--val-split", type=float, help="Share held out for validation.")

@@ -23,7 +23,7 @@ from engine.models.registry import build_head, build_model
 from engine.retrieval import open_index
 from engine.run.evals import Miss, read_report
 from engine.run.spec import ConfigError, DataConfig, EvalConfig, ModelConfig, RunConfig
-from engine.verbs.evaluate import command
+from engine.verbs.evaluate import command, render
 from tests.reference.plain_retrieval import rank_of_truth, share_within
 from tests.reference.small_corpus import make_corpus
 
@@ -71,6 +71,44 @@ def test_who_predicts_the_truth_passes_every_gate_and_equals_the_oracle(source: 
     assert evaluation.rows["oracle"].cosine == pytest.approx(1)
     assert evaluation.misses == []
     assert list(evaluation.rows) == ["model", "copy_last", "context_mean", "ridge", "oracle"]
+
+
+def test_a_gate_whose_bar_lies_inside_the_interval_is_within_noise_and_keeps_its_verdict(
+    source: CorpusWindows,
+) -> None:
+    row = measure(source, context_mean).rows["model"]
+    assert row.intervals is not None
+    interval = row.intervals.r5
+    assert interval.low < row.exact.r5 < interval.high
+    bars = {
+        "passed, within noise": row.exact.r5 - 1e-3,
+        "missed, within noise": row.exact.r5 + 1e-3,
+        "passed": interval.low - 1e-3,
+        "missed": interval.high + 1e-3,
+    }
+    for said, bar in bars.items():
+        gate = measure(source, context_mean, msgspec.structs.replace(EASY, r5=bar)).gates[1]
+        assert (gate.name, gate.interval) == ("r5", interval)
+        assert gate.verdict == said.split(",")[0]
+        assert ("within noise" in gate.detail) == ("within noise" in said)
+        assert f"(95 %: {interval.low:.3f} to {interval.high:.3f})" in gate.detail
+
+
+def test_every_row_has_intervals_around_its_figures_and_topics_that_share_out_its_queries(
+    source: CorpusWindows,
+) -> None:
+    evaluation = measure(source, context_mean)
+    test_articles = np.unique(source.articles[halves(source).test])
+    assert evaluation.num_articles == len(test_articles)
+    for row in evaluation.rows.values():
+        assert row.intervals is not None
+        for name in ("contain50", "r5", "eff5"):
+            assert getattr(row.intervals, name).holds(getattr(row.exact, name))
+        assert list(row.by_topic) == ["A", "B"]
+        assert sum(topic.num_queries for topic in row.by_topic.values()) == evaluation.num_queries
+        assert sum(topic.num_articles for topic in row.by_topic.values()) == evaluation.num_articles
+        found = sum(topic.r5 * topic.num_queries for topic in row.by_topic.values())
+        assert found / evaluation.num_queries == pytest.approx(row.exact.r5)
 
 
 def test_who_predicts_noise_misses_the_gates(source: CorpusWindows) -> None:
@@ -246,6 +284,63 @@ def test_the_verb_writes_a_report_that_the_room_can_read(source: CorpusWindows, 
     lines = out.with_name("smoke.misses.jsonl").read_bytes().splitlines()
     assert lines
     assert all(msgspec.json.decode(line, type=Miss).rank > 5 for line in lines)
+
+
+def test_the_table_shows_intervals_and_topics_only_when_asked(source: CorpusWindows, tmp_path: Path) -> None:
+    checkpoint = save_model(
+        tmp_path / "best", DataConfig(corpus=str(source.corpus.folder), context=CONTEXT, test_share=0.3)
+    )
+    plain = run(tmp_path, checkpoint, "--out", tmp_path / "r.json", *LOW)
+    report = read_report(tmp_path / "r.json")
+    intervals = report.rows["model"].intervals
+    assert intervals is not None
+    assert f"{report.num_queries} queries of {report.num_articles} articles" in plain.stdout
+    lines = plain.stdout.splitlines()
+    below = lines[next(number for number, line in enumerate(lines) if line.startswith("model ")) + 1]
+    assert below.split()[:2] == ["95", "%"]
+    assert f"{intervals.r5.low:.3f}-{intervals.r5.high:.3f}" in below
+    assert "context mean: R@5" not in plain.stdout
+    by_topic = run(tmp_path, checkpoint, "--by-topic", *LOW).stdout.splitlines()
+    start = next(number for number, line in enumerate(by_topic) if "context mean: R@5" in line)
+    for line, (name, topic) in zip(by_topic[start + 1 :], report.rows["model"].by_topic.items(), strict=False):
+        assert line.split()[:3] == [name, str(topic.num_queries), str(topic.num_articles)]
+
+
+def test_a_report_without_intervals_and_topics_is_still_read(source: CorpusWindows, tmp_path: Path) -> None:
+    checkpoint = save_model(
+        tmp_path / "best", DataConfig(corpus=str(source.corpus.folder), context=CONTEXT, test_share=0.3)
+    )
+    run(tmp_path, checkpoint, "--out", tmp_path / "r.json", *LOW)
+    report = msgspec.json.decode((tmp_path / "r.json").read_bytes())
+    del report["num_articles"]
+    for row in report["rows"].values():
+        del row["intervals"], row["by_topic"]
+    for gate in report["gates"]:
+        del gate["interval"]
+    (tmp_path / "r.json").write_bytes(msgspec.json.encode(report))
+    old = read_report(tmp_path / "r.json")
+    assert (old.num_articles, old.rows["model"].intervals, old.gates[0].interval) == (0, None, None)
+    assert not any(line.startswith("  95 %") for line in render(old, by_topic=True).splitlines())
+
+
+def test_the_kind_of_index_can_be_chosen_and_is_reported(source: CorpusWindows, tmp_path: Path) -> None:
+    large = make_corpus(tmp_path / "large", LENGTHS * 2)
+    data = DataConfig(corpus=str(large.folder), context=CONTEXT, test_share=0.3)
+    checkpoint = save_model(tmp_path / "best", data)
+    kinds = {}
+    for kind in ("auto", "flat", "fastscan"):
+        result = run(tmp_path, checkpoint, "--index", kind, "--out", tmp_path / "r.json", *LOW)
+        assert result.exit_code == 0, result.output
+        report = read_report(tmp_path / "r.json")
+        kinds[kind] = report.index.kind
+        assert report.index.recall50 is not None
+        assert report.index.recall50 > 0.9
+    assert kinds["auto"] == kinds["flat"] == "IVF16,Flat"
+    assert kinds["fastscan"] == "IVF16,PQ8x4fs,RFlat k_factor=4"
+    small = save_model(tmp_path / "small", DataConfig(corpus=str(source.corpus.folder), context=CONTEXT))
+    refused = run(tmp_path, small, "--index", "fastscan")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--index flat" in refused.stderr
 
 
 def test_a_missed_gate_is_exit_code_one(source: CorpusWindows, tmp_path: Path) -> None:
