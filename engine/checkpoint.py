@@ -29,8 +29,9 @@ from torch import Tensor, nn
 
 from engine.models.heads import ProjectionHead
 from engine.models.registry import build_head, build_model
+from engine.run.convert import ConfigError
 from engine.run.files import sync_folder, write_atomically
-from engine.run.spec import ConfigError, DataConfig, RunConfig
+from engine.run.spec import DataConfig, RunConfig
 
 CHECKPOINT_SCHEMA = 1
 MODEL_FILE = "model.safetensors"

@@ -12,7 +12,7 @@ from typing import ParamSpec
 
 import click
 
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 
 P = ParamSpec("P")
 

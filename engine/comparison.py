@@ -19,11 +19,12 @@ from typing import Literal, get_args, get_type_hints
 
 from msgspec import Struct
 
+from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, launch_lock
 from engine.run.evals import EvalReport, Intervals, RetrievalFigures, read_report
 from engine.run.events import EpochRecord, RunFinished, RunStopped, read_events
 from engine.run.runs_file import RunsFile
-from engine.run.spec import ConfigError, ModelConfig, PatchValue, RunConfig, RunSpec, apply_patch
+from engine.run.spec import ModelConfig, PatchValue, RunConfig, RunSpec, apply_patch
 from engine.run.state import RunState, fold
 
 Variant = tuple[str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 
 
 def pick_device(name: str) -> torch.device:

@@ -22,6 +22,7 @@ from engine.data.split import Split
 from engine.data.windows import CorpusWindows
 from engine.metrics import latency_percentiles
 from engine.retrieval import ExactResult, shared_share
+from engine.run.convert import ConfigError
 from engine.run.evals import (
     EvalGate,
     EvalRow,
@@ -35,7 +36,7 @@ from engine.run.evals import (
     Retrieved,
 )
 from engine.run.gates import hold
-from engine.run.spec import ConfigError, EvalConfig
+from engine.run.spec import EvalConfig
 
 Predict = Callable[[FloatArray], FloatArray]
 """(B, L, D) float32 contexts to (B, D) predictions."""

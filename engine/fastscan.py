@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from engine.data.corpus import FloatArray, IndexArray
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 
 IndexKind = Literal["flat", "fastscan"]
 IndexChoice = Literal["auto", "flat", "fastscan"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.data.corpus import IndexArray
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 
 
 class EffectiveBatchSampler:

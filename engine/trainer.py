@@ -21,6 +21,7 @@ from engine.device import synchronize
 from engine.learner import Learner, StepFigures
 from engine.models.heads import verify_projection
 from engine.recorder import Recorder, log
+from engine.run.convert import ConfigError
 from engine.run.events import (
     CheckpointSaved,
     EpochRecord,
@@ -32,7 +33,7 @@ from engine.run.events import (
     StepLogged,
     finite,
 )
-from engine.run.spec import ConfigError, RunSpec
+from engine.run.spec import RunSpec
 from engine.sampler import EffectiveBatchSampler
 from engine.sanity import inspect_predictions
 from engine.schedule import plan_schedule

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
 from engine.run.events import (
     CheckJudged,
@@ -31,7 +32,7 @@ from engine.run.events import (
 )
 from engine.run.files import write_atomically
 from engine.run.gates import judge_checks, judge_gate
-from engine.run.spec import CheckBars, ConfigError, Gate
+from engine.run.spec import CheckBars, Gate
 
 STEPS = 10
 """Steps of an epoch; the stop file is looked for after each."""

@@ -15,6 +15,7 @@ import msgspec
 import tomli
 from recorded_report import eval_report
 
+from engine.run.convert import convert_section
 from engine.run.directory import Exit, Life, Processes, RunDirectory
 from engine.run.evals import EvalReport
 from engine.run.events import (
@@ -31,7 +32,7 @@ from engine.run.events import (
     encode_event,
 )
 from engine.run.gates import judge_checks, judge_gate
-from engine.run.spec import DataConfig, Fix, Gate, ModelConfig, RunConfig, RunSpec, convert_section
+from engine.run.spec import DataConfig, Fix, Gate, ModelConfig, RunConfig, RunSpec
 from engine.run.state import Status, fold
 from tui.control.views import RunView
 

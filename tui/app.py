@@ -22,8 +22,8 @@ from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 
+from engine.run.convert import ConfigError
 from engine.run.runs_file import RunsFile, load_runs
-from engine.run.spec import ConfigError
 from tui.acts import Act, prepare
 from tui.control.actions import Actions
 from tui.control.alerts import Seen, alerts_since, look

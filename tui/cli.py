@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from engine.run.convert import ConfigError
 from engine.run.directory import find_run, is_locked
 from engine.run.runs_file import RunsFile, find_runs_file, load_runs
-from engine.run.spec import ConfigError
 from tui.control.actions import Actions
 from tui.control.launcher import wait_until_ended
 from tui.control.report import status_record, status_table

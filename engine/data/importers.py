@@ -27,8 +27,8 @@ from engine.data.corpus import (
     unit_rows,
 )
 from engine.data.npz import open_npz
+from engine.run.convert import ConfigError
 from engine.run.files import sync_folder, write_atomically
-from engine.run.spec import ConfigError
 
 StoredType = Literal["int8", "float16", "float32"]
 

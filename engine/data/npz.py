@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 
 MAX_UNPACKED = 8 << 30
 """Bytes a compressed member may unpack to. 60,000 windows of 5 x 768 in float32 are 0.9 GB."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.data.corpus import IndexArray
 from engine.data.windows import WindowSource
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from msgspec import Meta, Struct
 
 from engine.data.corpus import Corpus, FloatArray
 from engine.data.importers import import_corpus
-from engine.run.spec import ConfigError, suggestion
+from engine.run.convert import ConfigError, suggestion
 
 PROVENANCE = "synthetic"
 """Every generated corpus's embedder begins with it; preset and seed follow, because two of them share no directions."""

@@ -15,8 +15,9 @@ import numpy as np
 
 from engine.data.corpus import Corpus, FloatArray, IndexArray, open_corpus, unit_rows
 from engine.data.npz import open_npz
+from engine.run.convert import ConfigError
 from engine.run.runs_file import corpus_folder
-from engine.run.spec import ConfigError, DataConfig
+from engine.run.spec import DataConfig
 
 UNKNOWN = -1
 """The article of a window whose source names none."""

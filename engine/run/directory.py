@@ -18,11 +18,12 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from engine.run.convert import ConfigError
 from engine.run.evals import EvalReport, read_report
 from engine.run.events import EpochRecord
 from engine.run.files import open_regular, read_regular, write_atomically
 from engine.run.process import Identity, boot_id, is_alive
-from engine.run.spec import ConfigError, RunSpec
+from engine.run.spec import RunSpec
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*-([0-9]{4,6})")
 MAX_NUMBER = 999_999

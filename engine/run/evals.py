@@ -12,9 +12,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
+from engine.run.convert import ConfigError
 from engine.run.events import Verdict
 from engine.run.files import read_regular
-from engine.run.spec import ConfigError
 
 GateName = Literal["contain50", "r5", "eff5", "p95_ms"]
 MissMode = Literal["own article", "same topic", "unrelated", "not finite"]

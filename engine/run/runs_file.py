@@ -12,21 +12,9 @@ from typing import Annotated, Any
 import tomli
 from msgspec import Meta, field
 
+from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.files import read_regular
-from engine.run.spec import (
-    CheckBars,
-    ConfigError,
-    DataConfig,
-    EvalConfig,
-    Fix,
-    Gate,
-    RunConfig,
-    RunName,
-    _Section,
-    apply_patch,
-    convert_section,
-    suggestion,
-)
+from engine.run.spec import CheckBars, DataConfig, EvalConfig, Fix, Gate, RunConfig, RunName, _Section, apply_patch
 
 MAX_BYTES = 1_000_000
 """A configuration larger than this is not a configuration; refused before it is parsed."""

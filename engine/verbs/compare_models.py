@@ -11,9 +11,10 @@ import msgspec
 
 from engine.cli import user_errors
 from engine.comparison import KINDS, ModelTable, Reference, TrainedModel, compare_models
+from engine.run.convert import ConfigError
 from engine.run.evals import Interval, Intervals, RetrievalFigures
 from engine.run.runs_file import EMBEDDED, RunsFile, corpus_folder, find_runs_file, load_runs
-from engine.run.spec import ConfigError, DataConfig, PatchValue, apply_patch
+from engine.run.spec import DataConfig, PatchValue, apply_patch
 
 VARIED = ("model.kind", "model.residual")
 

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from engine.cli import user_errors
-from engine.run.spec import ConfigError, DataConfig
+from engine.run.convert import ConfigError
+from engine.run.spec import DataConfig
 
 if TYPE_CHECKING:
     from engine.data.corpus import Corpus

@@ -13,7 +13,8 @@ import click
 import msgspec
 
 from engine.cli import user_errors
-from engine.run.spec import ConfigError, DataConfig, EvalConfig
+from engine.run.convert import ConfigError
+from engine.run.spec import DataConfig, EvalConfig
 
 if TYPE_CHECKING:
     from engine.checkpoint import CheckpointMeta, LoadedModel

@@ -18,10 +18,11 @@ import click
 import msgspec
 
 from engine.cli import user_errors
+from engine.run.convert import ConfigError, convert_section
 from engine.run.directory import RunDirectory, take_lock
 from engine.run.events import RunFinished
 from engine.run.files import write_atomically
-from engine.run.spec import ConfigError, DataConfig, RunConfig, RunSpec, apply_patch, convert_section
+from engine.run.spec import DataConfig, RunConfig, RunSpec, apply_patch
 from engine.run.wrapper import LOCK_FD_VARIABLE
 
 log = logging.getLogger("engine")

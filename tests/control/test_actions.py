@@ -10,8 +10,8 @@ import pytest
 from person import LONG, Person
 from processes import end, wait_until
 
+from engine.run.convert import ConfigError
 from engine.run.directory import is_locked, list_runs
-from engine.run.spec import ConfigError
 from engine.run.state import Status
 from tui.control import launcher
 from tui.control.actions import Actions, RefusedError

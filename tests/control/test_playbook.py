@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 from tui.control.answers import PREDICATES
 from tui.control.playbook import ACTIONS, load_playbook, parse_playbook
 

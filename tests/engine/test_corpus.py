@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from engine.data.corpus import open_corpus, read_articles, verify_corpus
 from engine.data.importers import import_corpus
+from engine.run.convert import ConfigError
 from engine.run.runs_file import CORPORA
-from engine.run.spec import ConfigError
 from tests.reference.small_corpus import make_corpus, rewrite_manifest, walk
 
 LENGTHS = [6, 9, 3, 7]

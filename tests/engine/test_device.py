@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.device import pick_device, set_threads, synchronize
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli import VERBS, main, user_errors
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 
 
 def raising(error: BaseException) -> Callable[[], int]:

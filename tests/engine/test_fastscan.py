@@ -11,7 +11,7 @@ import pytest
 from engine.data.corpus import Corpus
 from engine.fastscan import FAST_FROM, K_FACTOR, MIN_CHUNKS, RefinedIndex, num_codes, resolve_kind
 from engine.retrieval import open_index, search_exactly, shared_share
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 from tests.reference.small_corpus import make_corpus, walk
 
 LENGTHS = [7, 9, 8, 12, 10, 11, 9, 14] * 12  # 960 chunks

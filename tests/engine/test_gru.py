@@ -16,7 +16,8 @@ from engine.checkpoint import load_model
 from engine.cli import main
 from engine.models.gru import GatedRecurrence, move_hidden_last
 from engine.models.registry import build_model
-from engine.run.spec import ConfigError, ModelConfig, RunConfig, apply_patch
+from engine.run.convert import ConfigError
+from engine.run.spec import ModelConfig, RunConfig, apply_patch
 from tests.reference.plain_gru import stepwise_gru
 from tests.reference.small_corpus import make_corpus
 

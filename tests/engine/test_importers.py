@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from engine.data.corpus import verify_corpus
 from engine.data.importers import import_corpus
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 from engine.verbs.data import command
 from tests.reference.small_corpus import make_corpus, walk, write_articles
 

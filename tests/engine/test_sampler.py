@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 from engine.sampler import EffectiveBatchSampler
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from engine.data.split import Split, split_windows
 from engine.data.windows import open_windows
-from engine.run.spec import ConfigError, DataConfig
+from engine.run.convert import ConfigError
+from engine.run.spec import DataConfig
 
 
 def source(articles: list[int]) -> Any:

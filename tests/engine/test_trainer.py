@@ -14,6 +14,7 @@ import torch
 
 from engine.data.corpus import IndexArray
 from engine.learner import Learner
+from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
 from engine.run.events import (
     CheckJudged,
@@ -29,7 +30,7 @@ from engine.run.events import (
     WarningRaised,
     read_events,
 )
-from engine.run.spec import ConfigError, Gate
+from engine.run.spec import Gate
 from engine.run.state import fold
 from engine.trainer import Trainer
 from tests.reference.small_corpus import rewrite_manifest

@@ -13,6 +13,7 @@ import pytest
 from processes import wait_until
 from recorded import eval_report, make_spec, missed_mamba, passed_amn
 
+from engine.run.convert import ConfigError
 from engine.run.directory import (
     Exit,
     RunDirectory,
@@ -23,7 +24,7 @@ from engine.run.directory import (
     take_lock,
     write_atomically,
 )
-from engine.run.spec import ConfigError, RunSpec
+from engine.run.spec import RunSpec
 
 CREATE = """
 import sys

@@ -10,19 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import make_spec
 
+from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.spec import (
-    ConfigError,
     Fix,
     Gate,
     RunConfig,
     RunName,
     RunSpec,
     apply_patch,
-    convert_section,
     differing_settings,
     dotted_keys,
     read_setting,
-    suggestion,
 )
 
 

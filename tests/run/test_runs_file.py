@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import RUNS_TOML
 
+from engine.run.convert import ConfigError
 from engine.run.runs_file import (
     MAX_BYTES,
     RunsFile,
@@ -19,7 +20,7 @@ from engine.run.runs_file import (
     load_runs,
     packaged_runs_file,
 )
-from engine.run.spec import ConfigError, DataConfig, Gate
+from engine.run.spec import DataConfig, Gate
 
 ROOM = '[run.mamba_s]\n[run.amn.model]\nkind = "amn"\n'
 

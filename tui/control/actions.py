@@ -11,10 +11,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.run.convert import ConfigError, suggestion
 from engine.run.directory import RunDirectory, find_run, is_locked, launch_lock, list_runs
 from engine.run.events import RunStopped, read_events
 from engine.run.runs_file import RunsFile
-from engine.run.spec import ConfigError, EvalConfig, Patch, PatchValue, RunConfig, RunSpec, apply_patch, suggestion
+from engine.run.spec import EvalConfig, Patch, PatchValue, RunConfig, RunSpec, apply_patch
 from engine.run.state import Status, fold
 from tui.control import launcher
 from tui.control.answers import Situation

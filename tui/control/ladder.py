@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.run.spec import ConfigError, Fix, Patch, PatchValue, apply_patch, read_setting
+from engine.run.convert import ConfigError
+from engine.run.spec import Fix, Patch, PatchValue, apply_patch, read_setting
 from engine.run.state import Status
 from tui.control.views import RunView
 

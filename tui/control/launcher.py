@@ -18,11 +18,12 @@ from pathlib import Path
 
 import msgspec
 
+from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, is_locked, list_runs
 from engine.run.files import write_atomically
 from engine.run.process import send
 from engine.run.runs_file import RunsFile, corpus_folder
-from engine.run.spec import ConfigError, DataConfig, Patch, RunConfig, RunSpec
+from engine.run.spec import DataConfig, Patch, RunConfig, RunSpec
 
 
 class LaunchError(ConfigError):

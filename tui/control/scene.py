@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from engine.run.spec import ConfigError
+from engine.run.convert import ConfigError
 from tui.control.actions import Actions, RestartPlan
 from tui.control.journal import Decision
 from tui.control.playbook import Position

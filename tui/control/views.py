@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.run.convert import ConfigError
 from engine.run.directory import Life, RunDirectory, list_runs
 from engine.run.evals import EvalReport
 from engine.run.events import EpochRecord, EventReader, Verdict
 from engine.run.gates import Judgement, judge_gate
-from engine.run.spec import ConfigError, Gate, RunSpec
+from engine.run.spec import Gate, RunSpec
 from engine.run.state import RunState, Status, derive_status
 
 EVENT_BUDGET = 1 << 21
