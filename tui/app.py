@@ -22,7 +22,7 @@ from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from engine.run.convert import ConfigError
+from engine.run.convert import ConfigError, suggestion
 from engine.run.runs_file import RunsFile, load_runs
 from tui.acts import Act, prepare
 from tui.control.actions import Actions
@@ -80,7 +80,7 @@ class RoomApp(App[None]):
 
     def on_mount(self) -> None:
         """Look once, then keep looking."""
-        self.theme = self.file.room.theme if self.file.room.theme in self.available_themes else "textual-dark"
+        self._use_settings()
         self._room.plain = self.plain
         self.read_usage()
         self.poll()
@@ -137,6 +137,16 @@ class RoomApp(App[None]):
             return
         self._problem = ""
         self.actions = Actions(self.file, self.runs_dir, "person", readonly=self.readonly)
+        self._use_settings()
+
+    def _use_settings(self) -> None:
+        """Take up what `[room]` says of looks and patience; a theme that is none is named, not passed over."""
+        self.watcher.stall_s = self.file.room.stall_s
+        theme = self.file.room.theme
+        if theme in self.available_themes:
+            self.theme = theme
+        else:
+            self._problem = f'{self.file.path}, [room]: no theme "{theme}".{suggestion(theme, self.available_themes)}'
 
     def _announce(self) -> None:
         for view in self.watcher.views.values():

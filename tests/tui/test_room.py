@@ -201,6 +201,16 @@ async def test_a_broken_runs_toml_is_named_and_the_old_settings_stay(runs_file: 
         assert "batch_sise" not in str(app.screen.query_one(StatusStrip).render())
 
 
+async def test_an_unknown_theme_is_named_with_the_nearest_one(runs_file: RunsFile) -> None:
+    path = Path(runs_file.path)
+    path.write_text(path.read_text().replace("[room]", '[room]\ntheme = "textual-drak"'))
+    app = open_app(load_runs(path))
+    async with app.run_test(size=SIZES["wide"]) as pilot:
+        await pilot.pause()
+        strip = str(app.screen.query_one(StatusStrip).render())
+        assert 'no theme "textual-drak". Did you mean "textual-dark"?' in strip
+
+
 @pytest.mark.usefixtures("recorded_runs")
 async def test_hostile_log_lines_show_as_text_and_do_nothing(runs_file: RunsFile) -> None:
     app = open_app(runs_file)
