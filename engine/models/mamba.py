@@ -27,8 +27,9 @@ from torch.nn import functional
 from engine.models.residual import prepare_last_layer, unit_prediction
 from engine.run.spec import ModelConfig
 
-CHUNK = 64
-"""Windows up to this long take the single product: a quadratic cost below what handing states on would cost."""
+CHUNK = 128
+"""Windows up to this long take the single product: a quadratic cost below what handing states on would cost. At window
+100 forward and backward of a block took 377 ms whole, 410 in two pieces and 545 in seven, in one run."""
 
 
 class MambaStack(nn.Module):
