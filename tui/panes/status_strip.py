@@ -34,10 +34,15 @@ class StatusStrip(SteadyText):
     def watch_scene(self, scene: Scene | None) -> None:
         """Draw the moment."""
         if scene is not None:
-            self.show(Content("  ").join(self._parts(scene)), layout=False)
+            gap = " " if self._is_narrow else "  "
+            self.show(Content(gap).join(self._parts(scene)), layout=False)
+
+    @property
+    def _is_narrow(self) -> bool:
+        return self.app.size.width < _LABELS_FROM_WIDTH
 
     def _parts(self, scene: Scene) -> Iterator[Content]:
-        is_narrow = self.app.size.width < _LABELS_FROM_WIDTH
+        is_narrow = self._is_narrow
         if scene.readonly or not is_narrow:
             yield say("lvm" + (" READ-ONLY" if scene.readonly else ""), "bold $text-primary", plain=self.plain)
         if scene.problem:
@@ -57,9 +62,9 @@ class StatusStrip(SteadyText):
         yield say(done if is_narrow else f"ep {done}", plain=self.plain)
         yield say(value if is_narrow else f"val_cos {value}", plain=self.plain)
         yield self._gate(run)
+        yield from self._bounds(scene, run)
         if run.status.is_alive:
             yield say(f"eta {duration(run.eta_s(run.spec.config.epochs, scene.now))}", plain=self.plain)
-        yield from self._bounds(scene, run)
         if run.reason:
             yield say(run.reason, "$text-warning", plain=self.plain)
 
@@ -68,7 +73,7 @@ class StatusStrip(SteadyText):
         is_judged = judged.verdict in {"passed", "missed"} and judged.value is not None
         margin = f" {(judged.value or 0.0) - judged.bar:+.3f}" if is_judged else ""
         return Content.assemble(
-            say(f"gate@{run.gate.epoch} ", plain=self.plain),
+            say(f"{'' if self._is_narrow else 'gate'}@{run.gate.epoch} ", plain=self.plain),
             verdict_mark(judged.verdict, plain=self.plain, word=True),
             margin,
         )
