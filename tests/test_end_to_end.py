@@ -65,7 +65,8 @@ def test_a_person_trains_triages_undoes_and_evaluates_and_nothing_depends_on_the
     # the room is dead; both trainings go on and judge their gates
     wait_for(lambda: min(folder.epoch(model), folder.epoch(baseline)) >= 2, 180, "both past epoch 2")
     verdicts = {view.id: view.gate_judgement(view.gate).verdict for view in folder.views()}
-    assert verdicts == {model: "missed", baseline: "passed"}, "a model that learns from scratch misses on this corpus, the baseline passes"
+    # a model that learns from scratch misses on this corpus; the baseline starts at the context mean and passes
+    assert verdicts == {model: "missed", baseline: "passed"}
     assert folder.view(model).status is Status.RUNNING
     checks = folder.view(model).state.checks[2]
     assert checks["same_article_negatives"].value == 0
