@@ -14,7 +14,7 @@ from msgspec import Meta, field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.files import read_regular
-from engine.run.spec import CheckBars, DataConfig, EvalConfig, Fix, Gate, RunConfig, RunName, _Section, apply_patch
+from engine.run.spec import CheckBars, DataConfig, EvalConfig, Fix, Gate, RunConfig, RunName, Section, apply_patch
 
 MAX_BYTES = 1_000_000
 """A configuration larger than this is not a configuration; refused before it is parsed."""
@@ -22,7 +22,7 @@ EMBEDDED = "embedded:"
 CORPORA = Path(__file__).resolve().parent.parent / "data"
 
 
-class RoomConfig(_Section, frozen=True, kw_only=True):
+class RoomConfig(Section, frozen=True, kw_only=True):
     """The `[room]` table: how the control room looks and behaves."""
 
     runs_dir: Annotated[str, Meta(pattern=r"^[^\x00]+\Z")] = "runs"
@@ -41,7 +41,7 @@ class RoomConfig(_Section, frozen=True, kw_only=True):
     """A running engine that is silent for longer is shown as stalled. Four times the longest step measured here."""
 
 
-class RunsFile(_Section, frozen=True, kw_only=True):
+class RunsFile(Section, frozen=True, kw_only=True):
     """All of `runs.toml`, checked."""
 
     path: str = ""

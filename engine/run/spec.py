@@ -28,11 +28,11 @@ PatchValue = float | int | str | bool
 Patch = dict[str, PatchValue]
 
 
-class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A frozen table of settings that refuses keys it does not know."""
 
 
-class ModelConfig(_Section, frozen=True, kw_only=True):
+class ModelConfig(Section, frozen=True, kw_only=True):
     """The network that predicts the next chunk vector."""
 
     kind: Literal["mamba_s", "amn", "gru", "transformer"] = "mamba_s"
@@ -61,7 +61,7 @@ class ModelConfig(_Section, frozen=True, kw_only=True):
             raise ValueError(f"head_width {self.head_width} must divide width = {self.width}")
 
 
-class SamplerConfig(_Section, frozen=True, kw_only=True):
+class SamplerConfig(Section, frozen=True, kw_only=True):
     """How windows become batches."""
 
     batch_size: Annotated[int, Meta(ge=2, le=65_536)] = 256
@@ -76,7 +76,7 @@ class SamplerConfig(_Section, frozen=True, kw_only=True):
     """Chance that a span of a training window's context is replaced by another article's chunks."""
 
 
-class LossConfig(_Section, frozen=True, kw_only=True):
+class LossConfig(Section, frozen=True, kw_only=True):
     """lambda_con * InfoNCE + lambda_ar * (1 - cosine)."""
 
     temperature: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.07
@@ -99,7 +99,7 @@ class LossConfig(_Section, frozen=True, kw_only=True):
             raise ValueError("lambda_con and lambda_ar are both 0: nothing would be trained")
 
 
-class OptimizerConfig(_Section, frozen=True, kw_only=True):
+class OptimizerConfig(Section, frozen=True, kw_only=True):
     """AdamW."""
 
     lr: Positive = 1e-3
@@ -114,7 +114,7 @@ class OptimizerConfig(_Section, frozen=True, kw_only=True):
     """Gradients with a larger global norm are scaled down to it."""
 
 
-class ScheduleConfig(_Section, frozen=True, kw_only=True):
+class ScheduleConfig(Section, frozen=True, kw_only=True):
     """Linear warm-up, then a cosine down to `min_lr_ratio` at the last step."""
 
     warmup_steps: Count = 1000
@@ -123,7 +123,7 @@ class ScheduleConfig(_Section, frozen=True, kw_only=True):
     """Learning rate at the end, as a share of the peak."""
 
 
-class CheckpointConfig(_Section, frozen=True, kw_only=True):
+class CheckpointConfig(Section, frozen=True, kw_only=True):
     """When to keep weights and when to end early."""
 
     every_epochs: Count = 0
@@ -134,7 +134,7 @@ class CheckpointConfig(_Section, frozen=True, kw_only=True):
     """A smaller gain in val_cosine than this does not count as better."""
 
 
-class DataConfig(_Section, frozen=True, kw_only=True):
+class DataConfig(Section, frozen=True, kw_only=True):
     """What is trained on, and how it is split."""
 
     corpus: str = "embedded:wikileads"
@@ -155,7 +155,7 @@ class DataConfig(_Section, frozen=True, kw_only=True):
             raise ValueError("val_share and test_share leave nothing to train on")
 
 
-class RunConfig(_Section, frozen=True, kw_only=True):
+class RunConfig(Section, frozen=True, kw_only=True):
     """One `[run.NAME]` table: a model and how it is trained."""
 
     title: str = ""
@@ -176,7 +176,7 @@ class RunConfig(_Section, frozen=True, kw_only=True):
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
 
-class Gate(_Section, frozen=True, kw_only=True):
+class Gate(Section, frozen=True, kw_only=True):
     """A bar that a metric of an epoch must reach."""
 
     metric: str = "val_cosine"
@@ -199,7 +199,7 @@ class Gate(_Section, frozen=True, kw_only=True):
         return f"{self.metric}@{self.epoch}"
 
 
-class CheckBars(_Section, frozen=True, kw_only=True):
+class CheckBars(Section, frozen=True, kw_only=True):
     """Bars of the sanity checks that follow every epoch."""
 
     margin_at_least: float = 0.10
@@ -210,7 +210,7 @@ class CheckBars(_Section, frozen=True, kw_only=True):
     """Mean pairwise cosine of predictions: healthy 0.02 to 0.2, collapsed near 1."""
 
 
-class EvalConfig(_Section, frozen=True, kw_only=True):
+class EvalConfig(Section, frozen=True, kw_only=True):
     """A retrieval evaluation and its gates."""
 
     at_epoch: Count = 4
@@ -231,7 +231,7 @@ class EvalConfig(_Section, frozen=True, kw_only=True):
     """Gate: 95th percentile of a single query's latency, in milliseconds."""
 
 
-class Fix(_Section, frozen=True, kw_only=True):
+class Fix(Section, frozen=True, kw_only=True):
     """A step of the triage ladder."""
 
     title: str

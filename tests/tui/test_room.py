@@ -13,6 +13,7 @@ from engine.run.directory import list_runs
 from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
 from tui.keymap import ROOM_BINDINGS
+from tui.panes.chart import ChartPane
 from tui.panes.log import LogPane
 from tui.panes.pane import Pane
 from tui.panes.status_strip import StatusStrip
@@ -199,6 +200,19 @@ async def test_a_broken_runs_toml_is_named_and_the_old_settings_stay(runs_file: 
         app.poll()
         await pilot.pause()
         assert "batch_sise" not in str(app.screen.query_one(StatusStrip).render())
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_a_zoomed_chart_says_so_until_it_shows_all_again(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        pane = app.screen.query_one(ChartPane)
+        await pilot.press("plus")
+        await pilot.pause()
+        assert "zoomed" in str(pane.border_subtitle)
+        await pilot.press("equals_sign")
+        await pilot.pause()
+        assert "zoomed" not in str(pane.border_subtitle)
 
 
 async def test_an_unknown_theme_is_named_with_the_nearest_one(runs_file: RunsFile) -> None:

@@ -53,12 +53,16 @@ class ChartPane(Pane):
     def compose(self) -> ComposeResult:
         yield LineChart(x_label="epoch")
 
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.watch(self.query_one(LineChart), "view", self._say_what_is_hidden, init=False)
+
     def watch_plain(self, plain: bool) -> None:
         super().watch_plain(plain)
         self.query_one(LineChart).ascii = plain
 
     def depends_on(self, scene: Scene) -> Hashable:
-        return self.metric, [(view.id, view.version) for view in shown_runs(scene)].__repr__()
+        return self.metric, tuple((view.id, view.version) for view in shown_runs(scene))
 
     def watch_metric(self) -> None:
         """Draw another number, on the scale that suits it."""
@@ -79,7 +83,10 @@ class ChartPane(Pane):
         chart.levels = levels(runs[0], metric) if runs else []
         chart.marks = epoch_marks(runs[0]) if runs else []
         self.border_title = f"{self.NUMBER} {metric.name}"
-        zoomed = "zoomed, = shows all   " if chart.view is not None else ""
+        self._say_what_is_hidden()
+
+    def _say_what_is_hidden(self) -> None:
+        zoomed = "zoomed, = shows all   " if self.query_one(LineChart).view is not None else ""
         self.set_subtitle(f"{zoomed}[ ] metric {self.metric + 1} of {len(METRICS)}")
 
 
