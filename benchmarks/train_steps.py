@@ -18,7 +18,8 @@ import torch
 from engine.data.split import split_windows
 from engine.data.windows import open_windows
 from engine.learner import Learner
-from engine.run.spec import DataConfig, RunConfig, apply_patch
+from engine.run.settings import DataConfig, RunConfig
+from engine.run.spec import apply_patch
 
 RUNS = {
     "mamba_s 256 x 4": {"model.kind": "mamba_s"},

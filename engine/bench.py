@@ -18,7 +18,7 @@ from engine.learner import Learner
 from engine.losses import mask_candidates, micro_loss, project_candidates
 from engine.models.mamba import MambaBlock
 from engine.run.convert import ConfigError
-from engine.run.spec import ModelConfig, RunConfig
+from engine.run.settings import ModelConfig, RunConfig
 
 BATCH = 256
 ACCUMULATE = 4

@@ -31,7 +31,7 @@ from engine.models.heads import ProjectionHead
 from engine.models.registry import build_head, build_model
 from engine.run.convert import ConfigError
 from engine.run.files import sync_folder, write_atomically
-from engine.run.spec import DataConfig, RunConfig
+from engine.run.settings import DataConfig, RunConfig
 
 CHECKPOINT_SCHEMA = 1
 MODEL_FILE = "model.safetensors"

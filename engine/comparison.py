@@ -24,7 +24,8 @@ from engine.run.directory import RunDirectory, launch_lock
 from engine.run.evals import EvalReport, Intervals, RetrievalFigures, read_report
 from engine.run.events import EpochRecord, RunFinished, RunStopped, read_events
 from engine.run.runs_file import RunsFile
-from engine.run.spec import ModelConfig, PatchValue, RunConfig, RunSpec, apply_patch
+from engine.run.settings import ModelConfig, PatchValue, RunConfig
+from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import RunState, fold
 
 Variant = tuple[str, str]

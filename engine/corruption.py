@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.run.spec import SamplerConfig
+from engine.run.settings import SamplerConfig
 
 DONOR_DRAWS = 4
 """Draws for a donor of another article; where all fall on the window's own article its context stays whole."""

@@ -36,7 +36,7 @@ from engine.run.evals import (
     Retrieved,
 )
 from engine.run.gates import hold
-from engine.run.spec import EvalConfig
+from engine.run.settings import EvalConfig
 
 Predict = Callable[[FloatArray], FloatArray]
 """(B, L, D) float32 contexts to (B, D) predictions."""

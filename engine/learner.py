@@ -18,7 +18,7 @@ from engine.corruption import corrupt_contexts
 from engine.data.windows import WindowSource
 from engine.losses import mask_candidates, micro_loss, project_candidates
 from engine.models.registry import build_head, build_model
-from engine.run.spec import RunConfig
+from engine.run.settings import RunConfig
 
 VALIDATION_BATCH = 1024
 

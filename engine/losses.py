@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.run.spec import LossConfig
+from engine.run.settings import LossConfig
 
 UNKNOWN_ARTICLE = -1
 

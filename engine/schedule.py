@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from engine.run.spec import ScheduleConfig
+from engine.run.settings import ScheduleConfig
 
 LONGEST_WARMUP = 0.1
 """Warm-up is cut to this share of a run: the playbook's 1000 steps would outlast a small run altogether."""

@@ -32,7 +32,7 @@ from engine.run.events import (
 )
 from engine.run.files import write_atomically
 from engine.run.gates import judge_checks, judge_gate
-from engine.run.spec import CheckBars, Gate
+from engine.run.settings import CheckBars, Gate
 
 STEPS = 10
 """Steps of an epoch; the stop file is looked for after each."""

@@ -32,7 +32,8 @@ from engine.run.events import (
     encode_event,
 )
 from engine.run.gates import judge_checks, judge_gate
-from engine.run.spec import DataConfig, Fix, Gate, ModelConfig, RunConfig, RunSpec
+from engine.run.settings import DataConfig, Fix, Gate, ModelConfig, RunConfig
+from engine.run.spec import RunSpec
 from engine.run.state import Status, fold
 from tui.control.views import RunView
 

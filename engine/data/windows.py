@@ -17,7 +17,7 @@ from engine.data.corpus import Corpus, FloatArray, IndexArray, open_corpus, unit
 from engine.data.npz import open_npz
 from engine.run.convert import ConfigError
 from engine.run.runs_file import corpus_folder
-from engine.run.spec import DataConfig
+from engine.run.settings import DataConfig
 
 UNKNOWN = -1
 """The article of a window whose source names none."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.run.spec import ModelConfig
+from engine.run.settings import ModelConfig
 
 
 class AttentionMixture(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.models.residual import prepare_last_layer, unit_prediction
-from engine.run.spec import ModelConfig
+from engine.run.settings import ModelConfig
 
 
 class GatedRecurrence(nn.Module):

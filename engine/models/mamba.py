@@ -25,7 +25,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from engine.models.residual import prepare_last_layer, unit_prediction
-from engine.run.spec import ModelConfig
+from engine.run.settings import ModelConfig
 
 CHUNK = 128
 """Windows up to this long take the single product: a quadratic cost below what handing states on would cost. At window

@@ -12,7 +12,7 @@ from engine.models.gru import GatedRecurrence
 from engine.models.heads import ProjectionHead
 from engine.models.mamba import MambaStack
 from engine.models.transformer import CausalTransformer
-from engine.run.spec import LossConfig, ModelConfig
+from engine.run.settings import LossConfig, ModelConfig
 
 
 def build_model(config: ModelConfig, *, dim: int, context: int, seed: int = 0) -> nn.Module:

@@ -12,7 +12,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.run.spec import ModelConfig
+from engine.run.settings import ModelConfig
 
 
 def prepare_last_layer(output_proj: nn.Linear, config: ModelConfig) -> None:

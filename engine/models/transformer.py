@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.residual import prepare_last_layer, unit_prediction
-from engine.run.spec import ModelConfig
+from engine.run.settings import ModelConfig
 
 POSITION_STD = 0.02
 """Of the positions at the start: small beside the projected chunks, whose components are about 0.6."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from engine.run.events import EpochRecord, Verdict
-from engine.run.spec import CheckBars, Gate
+from engine.run.settings import CheckBars, Gate
 
 
 class Judgement(Struct, frozen=True):

@@ -14,7 +14,8 @@ from msgspec import Meta, field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.files import read_regular
-from engine.run.spec import CheckBars, DataConfig, EvalConfig, Fix, Gate, RunConfig, RunName, Section, apply_patch
+from engine.run.settings import CheckBars, DataConfig, EvalConfig, Fix, Gate, RunConfig, RunName, Section
+from engine.run.spec import apply_patch
 
 MAX_BYTES = 1_000_000
 """A configuration larger than this is not a configuration; refused before it is parsed."""

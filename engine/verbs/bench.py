@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from engine.cli import user_errors
-from engine.run.spec import DataConfig
+from engine.run.settings import DataConfig
 
 
 @click.command(name="bench")

@@ -16,7 +16,7 @@ from engine.run.convert import ConfigError
 from engine.run.directory import MAX_JSON, RunDirectory
 from engine.run.events import EpochRecord, read_events
 from engine.run.gates import Judgement, judge_checks, judge_gate
-from engine.run.spec import CheckBars, Gate
+from engine.run.settings import CheckBars, Gate
 from engine.run.state import fold
 
 

@@ -14,7 +14,8 @@ from engine.comparison import KINDS, ModelTable, Reference, TrainedModel, compar
 from engine.run.convert import ConfigError
 from engine.run.evals import Interval, Intervals, RetrievalFigures
 from engine.run.runs_file import EMBEDDED, RunsFile, corpus_folder, find_runs_file, load_runs
-from engine.run.spec import DataConfig, PatchValue, apply_patch
+from engine.run.settings import DataConfig, PatchValue
+from engine.run.spec import apply_patch
 
 VARIED = ("model.kind", "model.residual")
 

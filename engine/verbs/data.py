@@ -10,7 +10,7 @@ import msgspec
 
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
-from engine.run.spec import DataConfig
+from engine.run.settings import DataConfig
 
 if TYPE_CHECKING:
     from engine.data.corpus import Corpus

@@ -14,7 +14,7 @@ import msgspec
 
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
-from engine.run.spec import DataConfig, EvalConfig
+from engine.run.settings import DataConfig, EvalConfig
 
 if TYPE_CHECKING:
     from engine.checkpoint import CheckpointMeta, LoadedModel

@@ -22,7 +22,8 @@ from engine.run.convert import ConfigError, convert_section
 from engine.run.directory import RunDirectory, take_lock
 from engine.run.events import RunFinished
 from engine.run.files import write_atomically
-from engine.run.spec import DataConfig, RunConfig, RunSpec, apply_patch
+from engine.run.settings import DataConfig, RunConfig
+from engine.run.spec import RunSpec, apply_patch
 from engine.run.wrapper import LOCK_FD_VARIABLE
 
 log = logging.getLogger("engine")

@@ -8,7 +8,7 @@ import msgspec
 from recorded import FIXES, MAMBA_HISTORY, make_spec, make_view, run_events
 
 from engine.run.events import NonFiniteFound
-from engine.run.spec import LossConfig, Patch, RunConfig
+from engine.run.settings import LossConfig, Patch, RunConfig
 from engine.run.state import Status
 from tui.control.ladder import Rung, best_of, climb, family
 from tui.control.views import RunView

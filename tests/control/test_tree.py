@@ -12,7 +12,7 @@ from recorded import AMN_HISTORY, FIXES, MAMBA_HISTORY, PLAYBOOK_HISTORY, eval_r
 from test_playbook import ANSWERS
 
 from engine.run.events import CheckJudged, EpochEnded, Event, GateJudged
-from engine.run.spec import EvalConfig, Gate
+from engine.run.settings import EvalConfig, Gate
 from engine.run.state import Status
 from tui.control.answers import PREDICATES, Situation, gate_passed
 from tui.control.playbook import Position, load_playbook, locate

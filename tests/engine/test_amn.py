@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from engine.models.amn import AttentionMixture
 from engine.models.registry import build_model
-from engine.run.spec import ModelConfig
+from engine.run.settings import ModelConfig
 
 CONFIG = ModelConfig(kind="amn", width=32, layers=2)
 

@@ -25,7 +25,7 @@ from engine.checkpoint import (
 )
 from engine.models.registry import build_head, build_model
 from engine.run.convert import ConfigError
-from engine.run.spec import DataConfig, LossConfig, ModelConfig, RunConfig
+from engine.run.settings import DataConfig, LossConfig, ModelConfig, RunConfig
 
 CONFIG = RunConfig(
     model=ModelConfig(kind="amn", width=8, layers=1), loss=LossConfig(projection_hidden=8, projection_width=4)

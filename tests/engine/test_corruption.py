@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.corruption import corrupt_contexts
-from engine.run.spec import SamplerConfig
+from engine.run.settings import SamplerConfig
 
 HIDE = SamplerConfig(article_dropout=1.0, span_corruption=0.0)
 REPLACE = SamplerConfig(article_dropout=0.0, span_corruption=1.0)

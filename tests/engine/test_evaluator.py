@@ -23,7 +23,7 @@ from engine.models.registry import build_head, build_model
 from engine.retrieval import open_index
 from engine.run.convert import ConfigError
 from engine.run.evals import Miss, read_report
-from engine.run.spec import DataConfig, EvalConfig, ModelConfig, RunConfig
+from engine.run.settings import DataConfig, EvalConfig, ModelConfig, RunConfig
 from engine.verbs.evaluate import command, render
 from tests.reference.plain_retrieval import rank_of_truth, share_within
 from tests.reference.small_corpus import make_corpus

@@ -11,7 +11,7 @@ from engine.data.split import split_windows
 from engine.data.windows import CorpusWindows, open_windows
 from engine.models import floors
 from engine.models.floors import FLOORS, fit_ridge, floor_predictions, measure_floors
-from engine.run.spec import DataConfig
+from engine.run.settings import DataConfig
 from tests.reference.plain_retrieval import ridge_weights
 from tests.reference.small_corpus import make_corpus
 

@@ -17,7 +17,8 @@ from engine.cli import main
 from engine.models.gru import GatedRecurrence, move_hidden_last
 from engine.models.registry import build_model
 from engine.run.convert import ConfigError
-from engine.run.spec import ModelConfig, RunConfig, apply_patch
+from engine.run.settings import ModelConfig, RunConfig
+from engine.run.spec import apply_patch
 from tests.reference.plain_gru import stepwise_gru
 from tests.reference.small_corpus import make_corpus
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from engine.models.heads import ProjectionHead, verify_projection
 from engine.models.registry import build_head
-from engine.run.spec import LossConfig
+from engine.run.settings import LossConfig
 
 
 class NotNormalised(nn.Module):

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from engine.models.mamba import MambaBlock, MambaStack, causal_conv, segment_decay, ssd
 from engine.models.registry import build_model
-from engine.run.spec import ModelConfig
+from engine.run.settings import ModelConfig
 from tests.reference.mamba_recurrence import recurrent_block, recurrent_ssd, recurrent_stack
 
 SMALL = ModelConfig(width=32, layers=2, state=16, conv=4, expand=2, head_width=16)

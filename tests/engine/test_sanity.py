@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from engine.run.events import EpochRecord
 from engine.run.gates import judge_checks
-from engine.run.spec import CheckBars
+from engine.run.settings import CheckBars
 from engine.sanity import (
     effective_rank,
     inspect_predictions,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.run.spec import ScheduleConfig
+from engine.run.settings import ScheduleConfig
 from engine.schedule import plan_schedule
 
 

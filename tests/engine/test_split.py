@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engine.data.split import Split, split_windows
 from engine.data.windows import open_windows
 from engine.run.convert import ConfigError
-from engine.run.spec import DataConfig
+from engine.run.settings import DataConfig
 
 
 def source(articles: list[int]) -> Any:

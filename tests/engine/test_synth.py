@@ -27,7 +27,8 @@ from engine.retrieval import search_exactly
 from engine.run.directory import RunDirectory
 from engine.run.evals import RetrievalFigures
 from engine.run.events import EpochRecord, Verdict, read_events
-from engine.run.spec import DataConfig, EvalConfig, Gate, PatchValue, RunConfig, RunSpec, apply_patch
+from engine.run.settings import DataConfig, EvalConfig, Gate, PatchValue, RunConfig
+from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import fold
 from engine.trainer import Trainer
 from engine.verbs.data import command

@@ -30,7 +30,7 @@ from engine.run.events import (
     WarningRaised,
     read_events,
 )
-from engine.run.spec import Gate
+from engine.run.settings import Gate
 from engine.run.state import fold
 from engine.trainer import Trainer
 from tests.reference.small_corpus import rewrite_manifest

@@ -11,7 +11,8 @@ from torch.nn import functional
 from engine.models.registry import build_model
 from engine.models.transformer import CausalTransformer, visible_positions
 from engine.run.convert import ConfigError
-from engine.run.spec import ModelConfig, RunConfig, apply_patch
+from engine.run.settings import ModelConfig, RunConfig
+from engine.run.spec import apply_patch
 from tests.reference.plain_transformer import stepwise_transformer
 
 PLAIN = ModelConfig(kind="transformer", width=32, layers=2, head_width=8)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.data.npz import open_npz
 from engine.data.windows import ArrayWindows, CorpusWindows, open_windows
 from engine.run.convert import ConfigError
-from engine.run.spec import DataConfig
+from engine.run.settings import DataConfig
 from tests.reference.small_corpus import make_corpus, walk
 
 W, L, D = 6, 3, 4

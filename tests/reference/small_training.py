@@ -15,7 +15,8 @@ from engine.models.floors import measure_floors
 from engine.recorder import Recorder
 from engine.run.directory import RunDirectory
 from engine.run.events import EpochRecord
-from engine.run.spec import DataConfig, Gate, PatchValue, RunConfig, RunSpec, apply_patch
+from engine.run.settings import DataConfig, Gate, PatchValue, RunConfig
+from engine.run.spec import RunSpec, apply_patch
 from engine.trainer import Outcome, Trainer
 from tests.reference.small_corpus import make_corpus
 

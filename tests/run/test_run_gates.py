@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recorded import make_record
 
 from engine.run.gates import hold, judge_checks, judge_gate
-from engine.run.spec import CheckBars, Gate
+from engine.run.settings import CheckBars, Gate
 
 NOT_A_NUMBER = st.sampled_from([None, math.nan, math.inf, -math.inf])
 NUMBER = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6)

@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from recorded import make_spec
 
 from engine.run.convert import ConfigError, convert_section, suggestion
-from engine.run.spec import (
-    Fix,
-    Gate,
-    RunConfig,
-    RunName,
-    RunSpec,
-    apply_patch,
-    differing_settings,
-    dotted_keys,
-    read_setting,
-)
+from engine.run.settings import Fix, Gate, RunConfig, RunName
+from engine.run.spec import RunSpec, apply_patch, differing_settings, dotted_keys, read_setting
 
 
 def test_a_patch_replaces_a_dotted_key_and_leaves_the_original_alone() -> None:

@@ -20,7 +20,7 @@ from engine.run.runs_file import (
     load_runs,
     packaged_runs_file,
 )
-from engine.run.spec import DataConfig, Gate
+from engine.run.settings import DataConfig, Gate
 
 ROOM = '[run.mamba_s]\n[run.amn.model]\nkind = "amn"\n'
 

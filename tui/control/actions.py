@@ -15,7 +15,8 @@ from engine.run.convert import ConfigError, suggestion
 from engine.run.directory import RunDirectory, find_run, is_locked, launch_lock, list_runs
 from engine.run.events import RunStopped, read_events
 from engine.run.runs_file import RunsFile
-from engine.run.spec import EvalConfig, Patch, PatchValue, RunConfig, RunSpec, apply_patch
+from engine.run.settings import EvalConfig, Patch, PatchValue, RunConfig
+from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import Status, fold
 from tui.control import launcher
 from tui.control.answers import Situation

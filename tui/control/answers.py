@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from engine.run.evals import EvalReport
 from engine.run.events import CheckJudged
-from engine.run.spec import EvalConfig, Fix
+from engine.run.settings import EvalConfig, Fix
 from engine.run.state import Status
 from tui.control.ladder import Rung, climb
 from tui.control.views import RunView

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from engine.run.files import read_regular
 from engine.run.process import Identity, identify, is_alive
-from engine.run.spec import Patch
+from engine.run.settings import Patch
 
 Who = Literal["person", "cli", "autopilot"]
 ActionName = Literal["start", "stop", "resume", "kill", "restart", "undo", "evaluate"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.run.convert import ConfigError
-from engine.run.spec import Fix, Patch, PatchValue, apply_patch, read_setting
+from engine.run.settings import Fix, Patch, PatchValue
+from engine.run.spec import apply_patch, read_setting
 from engine.run.state import Status
 from tui.control.views import RunView
 

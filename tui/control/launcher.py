@@ -23,7 +23,8 @@ from engine.run.directory import RunDirectory, is_locked, list_runs
 from engine.run.files import write_atomically
 from engine.run.process import send
 from engine.run.runs_file import RunsFile, corpus_folder
-from engine.run.spec import DataConfig, Patch, RunConfig, RunSpec
+from engine.run.settings import DataConfig, Patch, RunConfig
+from engine.run.spec import RunSpec
 
 
 class LaunchError(ConfigError):

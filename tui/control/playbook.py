@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from msgspec import field as struct_field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
-from engine.run.spec import Gate
+from engine.run.settings import Gate
 from tui.control.answers import PREDICATES, Situation
 from tui.control.ladder import Rung
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.run.gates import Judgement
-from engine.run.spec import Gate
+from engine.run.settings import Gate
 from tui.control.views import RunView
 
 STATUS_SCHEMA = 1

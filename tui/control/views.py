@@ -12,7 +12,8 @@ from engine.run.directory import Life, RunDirectory, list_runs
 from engine.run.evals import EvalReport
 from engine.run.events import EpochRecord, EventReader, Verdict
 from engine.run.gates import Judgement, judge_gate
-from engine.run.spec import Gate, RunSpec
+from engine.run.settings import Gate
+from engine.run.spec import RunSpec
 from engine.run.state import RunState, Status, derive_status
 
 EVENT_BUDGET = 1 << 21

@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
-from engine.run.spec import EvalConfig, Gate
+from engine.run.settings import EvalConfig, Gate
 from tui.control.playbook import Playbook, Position, fill, usual_words
 from tui.panes.words import say
 
