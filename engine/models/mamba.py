@@ -1,15 +1,7 @@
 """Mamba-S: a stack of Mamba-2 (state space duality) blocks in plain PyTorch, exact at every length.
 
-The recurrence that defines it, per head, with one decay a head:
-
-    state_t = exp(dt_t * A) * state_{t-1} + dt_t * x_t B_t^T        (P, N)
-    y_t     = state_t C_t + D * x_t                                 (P,)
-
-Unrolled, y = (M * (C B^T)) (dt * x) with M[t, s] = exp(sum of dt * A over s < r <= t): one masked matrix product for a
-short window. A long one is cut into pieces of `CHUNK` positions that hand the state on, so that the cost stays linear.
-
 Shapes: B batch, L window length, D vector width, W hidden width, I inner width = expand * W = H * P, H heads,
-P channels of a head, N state width, K convolution width, Q positions of a piece.
+P channels of a head, N state width, K convolution width.
 
 Dao and Gu, "Transformers are SSMs", 2024 (arXiv:2405.21060), section 6.
 """
@@ -25,11 +17,8 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from engine.models.residual import prepare_last_layer, unit_prediction
+from engine.models.ssd import ssd
 from engine.run.settings import ModelConfig
-
-CHUNK = 128
-"""Windows up to this long take the single product: a quadratic cost below what handing states on would cost. At window
-100 forward and backward of a block took 377 ms whole, 410 in two pieces and 545 in seven, in one run."""
 
 
 class MambaStack(nn.Module):
@@ -159,94 +148,3 @@ class _CausalConv(torch.autograd.Function):
 def _shifts(x_BLM: Tensor, weight_KM: Tensor) -> range:
     """How far back the taps before the present one reach within this window."""
     return range(1, min(weight_KM.shape[0], x_BLM.shape[1]))
-
-
-def ssd(
-    x_BLHP: Tensor,
-    dt_BLH: Tensor,
-    log_decay_BLH: Tensor,
-    B_BLN: Tensor,
-    C_BLN: Tensor,
-    *,
-    last_only: bool = False,
-    chunk: int = CHUNK,
-) -> Tensor:
-    """The state space recurrence of the module's head, without its D term, as matrix products.
-
-    Args:
-        x_BLHP: inputs.
-        dt_BLH: time steps, positive.
-        log_decay_BLH: dt * A, negative.
-        B_BLN: input directions, shared by the heads.
-        C_BLN: output directions, shared by the heads.
-        last_only: return the last position alone.
-        chunk: longest stretch done as one product.
-
-    Returns:
-        (B, L, H, P), or (B, 1, H, P) with `last_only`.
-    """
-    length = x_BLHP.shape[1]
-    if length <= chunk:
-        y, _ = _piece(x_BLHP, dt_BLH, log_decay_BLH, B_BLN, C_BLN, None, last_only=last_only, keep_state=False)
-        return y
-    outputs: list[Tensor] = []
-    state_BHNP: Tensor | None = None
-    for start in range(0, length, chunk):
-        at = slice(start, start + chunk)
-        is_end = start + chunk >= length
-        piece = (x_BLHP[:, at], dt_BLH[:, at], log_decay_BLH[:, at], B_BLN[:, at], C_BLN[:, at])
-        y, state_BHNP = _piece(*piece, state_BHNP, last_only=last_only, keep_state=not is_end)
-        outputs.append(y)
-    return outputs[-1] if last_only else torch.cat(outputs, dim=1)
-
-
-def _piece(
-    x_BQHP: Tensor,
-    dt_BQH: Tensor,
-    log_decay_BQH: Tensor,
-    B_BQN: Tensor,
-    C_BQN: Tensor,
-    state_BHNP: Tensor | None,
-    *,
-    last_only: bool,
-    keep_state: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """One piece: what its own positions contribute, what the state handed to it does, and the state it hands on."""
-    kept = slice(-1, None) if last_only else slice(None)
-    log_decay_BHQ = log_decay_BQH.transpose(1, 2)
-    u_BHQP = (x_BQHP * dt_BQH[..., None]).transpose(1, 2)
-    scores_BQQ = C_BQN[:, kept] @ B_BQN.transpose(1, 2)
-    decay_BHQQ = segment_decay(log_decay_BHQ)[:, :, kept]
-    y_BHQP = (scores_BQQ[:, None] * decay_BHQQ) @ u_BHQP
-    since_start_BHQ = log_decay_BHQ.cumsum(-1)
-    if state_BHNP is not None:
-        carried_BHQP = C_BQN[:, None, kept] @ state_BHNP
-        y_BHQP = y_BHQP + carried_BHQP * since_start_BHQ[:, :, kept, None].exp()
-    if not keep_state:
-        return y_BHQP.transpose(1, 2), None
-    # To the end from after position s decay the terms s < r <= Q: the last row of the segment decays.
-    to_end_BHQ = segment_decay(log_decay_BHQ)[:, :, -1]
-    handed_BHNP = B_BQN.transpose(1, 2)[:, None] @ (u_BHQP * to_end_BHQ[..., None])
-    if state_BHNP is not None:
-        handed_BHNP = handed_BHNP + state_BHNP * since_start_BHQ[:, :, -1, None, None].exp()
-    return y_BHQP.transpose(1, 2), handed_BHNP
-
-
-def segment_decay(log_decay: Tensor) -> Tensor:
-    """exp of the sums over s < r <= t, for every t >= s; 0 above the diagonal.
-
-    Summed along the segments themselves: as a difference of running totals, a late short segment would keep only the
-    digits that the long totals leave it.
-
-    Args:
-        log_decay: (..., Q).
-
-    Returns:
-        (..., Q, Q), indexed [t, s].
-    """
-    length = log_decay.shape[-1]
-    below = torch.ones(length, length, dtype=torch.bool, device=log_decay.device).tril(-1)
-    terms = log_decay[..., None].expand(*log_decay.shape, length).masked_fill(~below, 0.0)
-    sums = terms.cumsum(-2)
-    visible = torch.ones_like(below).tril()
-    return sums.masked_fill(~visible, -math.inf).exp()

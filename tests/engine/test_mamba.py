@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.models.mamba import MambaBlock, MambaStack, causal_conv, segment_decay, ssd
+from engine.models.mamba import MambaBlock, MambaStack, causal_conv
 from engine.models.registry import build_model
+from engine.models.ssd import segment_decay, ssd
 from engine.run.settings import ModelConfig
 from tests.reference.mamba_recurrence import recurrent_block, recurrent_ssd, recurrent_stack
 
