@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import re
+import weakref
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -89,7 +91,9 @@ class _ArticleShape(NamedTuple):
 class Corpus:
     """Chunk vectors and what is known of them. Made by `open_corpus`."""
 
-    def __init__(self, folder: Path, manifest: Manifest, stored: npt.NDArray[Any], shapes: list[_ArticleShape]) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, stored: np.memmap[Any, Any], shapes: list[_ArticleShape]
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.num_chunks = manifest.num_chunks
@@ -106,6 +110,8 @@ class Corpus:
         self.first_chunk = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         """(A + 1,) int64: article a holds chunks first_chunk[a] to first_chunk[a + 1] - 1."""
         self._stored = stored
+        self._start: int = stored.offset
+        """Bytes of the file before its first vector."""
 
     @cached_property
     def sha256(self) -> str:
@@ -126,6 +132,36 @@ class Corpus:
         """
         gathered = self._stored[chunks].astype(np.float32)
         return unit_rows(gathered, lambda row: f"{self.vectors_file}: chunk {int(chunks.reshape(-1)[row])}")
+
+    def stretches(self, first: IndexArray, length: int) -> FloatArray:
+        """Unit vectors of runs of consecutive chunks.
+
+        Read with a call a run, not through the memory map: that is as fast, keeps the file's pages out of this
+        process's memory, and finds a file that was cut short instead of being killed by it.
+
+        Args:
+            first: (B,) int64, the first chunk of each run.
+            length: chunks in each.
+
+        Returns:
+            (B, length, D) float32, each vector of length 1.
+
+        Raises:
+            ConfigError: a vector is zero or not finite, or the file has become shorter.
+        """
+        runs = np.empty((len(first), length, self.dim), self._stored.dtype)
+        row_bytes = self.dim * runs.itemsize
+        for run, chunk in zip(runs, first.tolist(), strict=True):
+            if os.preadv(self._descriptor, [run.data], self._start + chunk * row_bytes) != length * row_bytes:
+                raise ConfigError(
+                    f"{self.vectors_file}: ends before chunk {chunk + length}: it was cut short while it was in use. "
+                    "Import the corpus again."
+                )
+
+        def name(row: int) -> str:
+            return f"{self.vectors_file}: chunk {int(first[row // length]) + row % length}"
+
+        return unit_rows(runs.astype(np.float32), name)
 
     def all_vectors(self) -> FloatArray:
         """(N, D) float32 unit vectors of the whole corpus, in chunk order; 4 * N * D bytes of memory."""
@@ -150,6 +186,13 @@ class Corpus:
         return self.folder / _find_file(self.folder, self.manifest, r"articles\.jsonl(\.gz)?")
 
     @cached_property
+    def _descriptor(self) -> int:
+        """The file of vectors, open for as long as this corpus is there."""
+        descriptor = os.open(self.vectors_file, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, descriptor)
+        return descriptor
+
+    @cached_property
     def _texts(self) -> list[str]:
         return [text for article in read_articles(self.articles_file) for text in article.chunks]
 
@@ -170,6 +213,11 @@ def open_corpus(folder: Path) -> Corpus:
         raise ConfigError(
             f"{vectors_file}: holds {stored.shape} {stored.dtype}, but {MANIFEST} says {expected[0]} {expected[1]}. "
             "Import the corpus again with `lvm-engine data import`."
+        )
+    if not stored.flags.c_contiguous:
+        raise ConfigError(
+            f"{vectors_file}: is stored column by column, so that no vector can be read by itself. Save it with "
+            "numpy.save(path, numpy.ascontiguousarray(vectors)), or import the corpus again."
         )
     articles_file = folder / _find_file(folder, manifest, r"articles\.jsonl(\.gz)?")
     lines = _read_lines(articles_file, _UnreadArticle)
@@ -221,7 +269,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ConfigError(f"{path}: not a corpus manifest: {error}.") from None
 
 
-def map_vectors(path: Path) -> npt.NDArray[Any]:
+def map_vectors(path: Path) -> np.memmap[Any, Any]:
     """Memory-map a .npy file of two dimensions. Its header is held against the file's size before anything is read.
 
     Raises:
@@ -234,7 +282,7 @@ def map_vectors(path: Path) -> npt.NDArray[Any]:
             f"{path}: cannot be mapped as a plain .npy array ({error}). It may be truncated or hold pickled objects; "
             "save it with numpy.save(path, array) from an array of numbers."
         ) from None
-    if not isinstance(stored, np.ndarray):
+    if not isinstance(stored, np.memmap):
         raise ConfigError(f"{path}: is an archive, not a .npy array. Name it .npz, or save one array with numpy.save.")
     check_vectors(stored, str(path))
     return stored

@@ -65,7 +65,6 @@ class CorpusWindows:
         """(W,) int64: chunk that window w predicts; its context is the `context` chunks before."""
         self.articles: IndexArray = corpus.article_of_chunk[self.target_chunks].astype(np.int64)
         self.num_windows = len(self.target_chunks)
-        self._offsets = np.arange(-context, 1)
         if self.num_windows < 2:
             longest = int(np.diff(corpus.first_chunk).max())
             raise ConfigError(
@@ -75,7 +74,7 @@ class CorpusWindows:
 
     def gather(self, windows: IndexArray) -> tuple[FloatArray, FloatArray]:
         """Contexts (B, L, D) and targets (B, D); see `WindowSource.gather`."""
-        vectors = self.corpus.vectors(self.target_chunks[windows][:, None] + self._offsets)  # (B, L + 1, D)
+        vectors = self.corpus.stretches(self.target_chunks[windows] - self.context, self.context + 1)  # (B, L + 1, D)
         return vectors[:, :-1], vectors[:, -1]
 
 

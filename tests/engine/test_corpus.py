@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import pickle
 import struct
 import tracemalloc
@@ -226,3 +227,23 @@ def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b" " * (17 << 20)))
     with pytest.raises(ConfigError, match="longer than"):
         list(read_articles(path))
+
+
+def test_stretches_are_the_same_vectors_read_another_way(folder: Path) -> None:
+    corpus = open_corpus(folder)
+    first = np.array([0, corpus.num_chunks - 3, 2], np.int64)
+    assert np.array_equal(corpus.stretches(first, 3), corpus.vectors(first[:, None] + np.arange(3)))
+
+
+def test_a_file_that_is_cut_short_while_in_use_is_named_and_kills_nobody(folder: Path) -> None:
+    corpus = open_corpus(folder)
+    os.truncate(corpus.vectors_file, corpus.vectors_file.stat().st_size - 1)
+    with pytest.raises(ConfigError, match="cut short while it was in use"):
+        corpus.stretches(np.array([corpus.num_chunks - 3]), 3)
+
+
+def test_vectors_stored_column_by_column_are_refused(folder: Path) -> None:
+    path = open_corpus(folder).vectors_file
+    np.save(path, np.asfortranarray(np.load(path)))
+    with pytest.raises(ConfigError, match="column by column"):
+        open_corpus(folder)
