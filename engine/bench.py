@@ -1,4 +1,6 @@
-"""Speeds as ratios within one run: machines are noisy, so what is compared is measured in turns, minute by minute.
+"""Speeds, and one amount of memory, as ratios within one run.
+
+Machines are noisy, so what is compared is measured in turns, minute by minute.
 
 Each figure is the least time of several turns; the ratio of two such figures is what a change should be judged by.
 """
@@ -7,18 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 import torch
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from engine.bench_queue import QueueTask, peak_bytes
 from engine.data.windows import WindowSource
 from engine.learner import Learner
 from engine.losses import mask_candidates, micro_loss, project_candidates
 from engine.models.mamba import MambaBlock
 from engine.run.convert import ConfigError
-from engine.run.settings import ModelConfig, RunConfig
+from engine.run.settings import ModelConfig, QueueConfig, RunConfig
 
 BATCH = 256
 ACCUMULATE = 4
@@ -30,11 +34,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
     what: str
     against: str
     ratio: float
-    """Time of `what` by time of `against`."""
+    """Time, or memory, of `what` by that of `against`."""
     reach: float | None
     """What the ratio should not exceed; None where it only informs."""
-    seconds: float
-    """Time of `what`."""
+    seconds: float | None = None
+    """Time of `what`; None where memory was measured."""
+    num_bytes: int | None = None
+    """Memory of `what`, likewise."""
 
     @property
     def is_within_reach(self) -> bool:
@@ -53,7 +59,14 @@ def run_benchmarks(source: WindowSource, turns: int) -> list[Comparison]:
             f"{source.num_windows:,} windows are too few to measure batches of {BATCH} x {ACCUMULATE}. Name another "
             "corpus, or none for the embedded one."
         )
-    return [_windows_long_and_short(turns), _exact_and_naive(source, turns), _mamba_and_amn(source, turns)]
+    return [
+        _windows_long_and_short(turns),
+        _exact_and_naive(source, turns),
+        *_queue_streamed_and_naive(turns, share=QueueConfig().same_topic_share),
+        *_queue_streamed_and_naive(turns, share=0.0),
+        _mamba_and_amn(source, turns),
+        _bf16_and_float32(source, turns),
+    ]
 
 
 def _windows_long_and_short(turns: int) -> Comparison:
@@ -96,6 +109,53 @@ def _exact_and_naive(source: WindowSource, turns: int) -> Comparison:
         ratio=best["exact"] / best["naive"],
         reach=1.1,
         seconds=best["exact"],
+    )
+
+
+def _queue_streamed_and_naive(turns: int, *, share: float) -> list[Comparison]:
+    """A queue's negatives in blocks, against all logits at once: time, and memory on top of what is there.
+
+    Args:
+        turns: how often each is timed.
+        share: asked for of the same topic; with 0 every entry is computed with, and nothing can be left out.
+    """
+    task = QueueTask(share=share)
+    best = _least_times({"streamed": task.streamed, "naive": task.naive}, turns)
+    streamed_bytes = peak_bytes(task.streamed)
+    what, against = f"queue of {task.size:,}, same-topic share {share:g}, streamed", "all logits at once"
+    return [
+        Comparison(
+            what=f"{what}, time",
+            against=against,
+            ratio=best["streamed"] / best["naive"],
+            reach=0.6,
+            seconds=best["streamed"],
+        ),
+        Comparison(
+            what=f"{what}, memory",
+            against=against,
+            ratio=streamed_bytes / peak_bytes(task.naive),
+            reach=0.1,
+            num_bytes=streamed_bytes,
+        ),
+    ]
+
+
+def _bf16_and_float32(source: WindowSource, turns: int) -> Comparison:
+    """Whole training steps of Mamba-S in the two precisions."""
+    micro_batches = _micro_batches(source)
+
+    def steps_in(precision: Literal["float32", "bf16"]) -> Callable[[], object]:
+        learner = Learner(RunConfig(precision=precision), source, torch.device("cpu"))
+        return lambda: learner.take_step(micro_batches, step=0, lr=1e-3)
+
+    best = _least_times({"bf16": steps_in("bf16"), "float32": steps_in("float32")}, turns)
+    return Comparison(
+        what="training step of Mamba-S in bf16",
+        against="in float32",
+        ratio=best["bf16"] / best["float32"],
+        reach=None,
+        seconds=best["bf16"],
     )
 
 

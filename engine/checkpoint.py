@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,29 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     head = build_head(meta.config.loss, dim=meta.dim)
     _load_weights(found / MODEL_FILE, weights, model, head)
     return LoadedModel(model.to(device).eval(), None if head is None else head.to(device).eval(), meta)
+
+
+def load_head_weights(place: Path) -> dict[str, Tensor]:
+    """The projection head's weights, by their names within it; empty where there is no head.
+
+    Args:
+        place: a checkpoint folder, verified as `load_model` does, or any safetensors file, also of another program;
+            the head's tensors are those below a part named `head`, `proj`, `projection` or `projection_head`.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or it is damaged.
+    """
+    if place.is_file():
+        file = place
+    else:
+        found, _ = _find_whole(place, (MODEL_FILE,))
+        file = found / MODEL_FILE
+    weights = _read_weights(file)
+    heads = {name: _HEAD_PART.search(name) for name in weights}
+    return {name[match.end() :]: weights[name] for name, match in heads.items() if match is not None}
+
+
+_HEAD_PART = re.compile(r"(^|\.)(head|proj|projection|projection_head|proj_head)\.")
 
 
 def load_training(folder: Path, model: nn.Module, head: nn.Module | None) -> tuple[TrainingState, CheckpointMeta]:

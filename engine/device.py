@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Literal
+
 import torch
+from torch import nn
 
 from engine.run.convert import ConfigError
 
@@ -37,3 +41,18 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def autocast(device: torch.device, precision: Literal["float32", "bf16"]) -> AbstractContextManager[object]:
+    """Within it, matrix products are computed in `precision`; what they are made of and give is converted by itself."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def keep_norms_in_float32(model: nn.Module) -> None:
+    """Have the RMS norms of a model take float32 within `autocast` as well, as PyTorch itself sees to for layer norms.
+
+    Their weights are float32, and a mean of squares loses most to eight bits of mantissa.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.RMSNorm):
+            module.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(),))

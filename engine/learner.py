@@ -6,6 +6,7 @@ Shapes: V validation windows, E windows of an effective batch, L context, D vect
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,11 +14,15 @@ import torch
 from msgspec import Struct
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from engine.corruption import corrupt_contexts
 from engine.data.windows import WindowSource
-from engine.losses import mask_candidates, micro_loss, project_candidates
+from engine.device import autocast, keep_norms_in_float32
+from engine.losses import Candidates, QueueCounts, mask_candidates, micro_loss, project_candidates
 from engine.models.registry import build_head, build_model
+from engine.negative_queue import NegativeQueue
+from engine.run.convert import ConfigError
 from engine.run.settings import RunConfig
 
 VALIDATION_BATCH = 1024
@@ -35,11 +40,19 @@ class StepFigures(Struct, frozen=True, kw_only=True):
     grad_norm: float
     """Global norm before clipping."""
     num_negatives: int
-    """Negatives that reached the loss, summed over the queries, like the next three."""
+    """Negatives that reached the loss, the queue's included, summed over the queries, like the next three."""
     num_masked: int
+    """Of the batch; the queue's are not counted."""
     num_same_article: int
+    """Of batch and queue."""
     num_unknown: int
     """Queries without an article."""
+    num_queue_negatives: int = 0
+    """Those of the queue."""
+    num_with_queue: int = 0
+    """Queries that saw any of the queue."""
+    queue_topic_shares: float = 0.0
+    """Sum over those of the share of the queue's negatives that are of the query's topic and another article."""
     update_ratio: float = 0.0
     """|change of the weights| / |weights|."""
 
@@ -57,11 +70,16 @@ class Learner:
         config: the run's.
         source: the windows it learns from.
         device: where to compute.
+        queue: where the targets of a step go, as negatives of the following ones; None for nowhere.
     """
 
-    def __init__(self, config: RunConfig, source: WindowSource, device: torch.device) -> None:
-        self.config, self.source, self.device = config, source, device
+    def __init__(
+        self, config: RunConfig, source: WindowSource, device: torch.device, queue: NegativeQueue | None = None
+    ) -> None:
+        self.config, self.source, self.device, self.queue = config, source, device, queue
         self.model = build_model(config.model, dim=source.dim, context=source.context, seed=config.seed).to(device)
+        if config.precision != "float32":
+            keep_norms_in_float32(self.model)
         head = build_head(config.loss, dim=source.dim, seed=config.seed)
         self.head = None if head is None else head.to(device)
         modules = [self.model] if self.head is None else [self.model, self.head]
@@ -80,33 +98,78 @@ class Learner:
             step: optimizer steps before this one.
             lr: learning rate.
         """
-        figures = self.accumulate_gradients(micro_batches, step)
+        figures, candidates = self.accumulate_gradients(micro_batches, step)
         if figures.non_finite is None:
             figures = msgspec.structs.replace(figures, update_ratio=self._update_weights(lr))
+            if self.queue is not None:  # after the step: a batch never meets itself
+                self.queue.push(np.concatenate(micro_batches), candidates.vectors)
         self.optimizer.zero_grad(set_to_none=True)
         return figures
 
-    @torch.no_grad()
     def predict(self, windows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Predictions and targets of windows as they are, uncorrupted: (V, D) unit vectors each."""
+        """Predictions and targets of windows as they are, uncorrupted: (V, D) float32 unit vectors each."""
+        return self.predict_from(self.source, windows)
+
+    @torch.no_grad()
+    def predict_from(self, source: WindowSource, windows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """`predict` for the windows of another source of the same shape."""
         self.model.eval()
         predictions, targets = [], []
         for start in range(0, len(windows), VALIDATION_BATCH):
-            contexts, answers = self.source.gather(windows[start : start + VALIDATION_BATCH])
+            contexts, answers = source.gather(windows[start : start + VALIDATION_BATCH])
             predictions.append(self.model(torch.from_numpy(contexts).to(self.device)))
             targets.append(torch.from_numpy(answers).to(self.device))
         self.model.train()
         return torch.cat(predictions), torch.cat(targets)
 
-    def accumulate_gradients(self, micro_batches: list[NDArray[np.int64]], step: int) -> StepFigures:
-        """Gradients of the effective batch's loss, clipped; one micro-batch of activations in memory at a time."""
+    @torch.no_grad()
+    def measure_drift(self) -> float | None:
+        """1 - mean cosine of what the queue holds with the same targets projected anew; None while it is empty."""
+        if self.queue is None or not self.queue.fill:
+            return None
+        if self.head is None:
+            return 0.0
+        windows, held = self.queue.sample()
+        anew = self.head(torch.from_numpy(self.source.gather(windows)[1]).to(self.device))
+        return 1 - float((anew * held).sum(dim=1, dtype=torch.float64).mean())
+
+    def state(self) -> dict[str, Any]:
+        """Optimizer and queue; the weights are stored apart. For `torch.save`."""
+        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
+        if self.queue is not None:
+            state["queue"] = self.queue.state(with_vectors=self.head is not None)
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to a state.
+
+        Raises:
+            ConfigError: it has no queue where the run has one, or one of another size.
+        """
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.queue is None:
+            return
+        if "queue" not in state:
+            raise ConfigError("the checkpoint holds no queue, and the run has one: it was saved under other settings.")
+        held = state["queue"]
+        vectors = held.get("vectors")
+        if vectors is None:  # what is contrasted are the targets themselves
+            vectors = self._gather_targets(held["windows"].numpy())
+        self.queue.load(held, vectors)
+
+    def accumulate_gradients(self, micro_batches: list[NDArray[np.int64]], step: int) -> tuple[StepFigures, Candidates]:
+        """Gradients of the effective batch's loss, clipped; one micro-batch of activations in memory at a time.
+
+        Returns:
+            What it came to, and the targets as they were contrasted.
+        """
         settings = self.config.sampler
         gathered = [self.source.gather(windows) for windows in micro_batches]
         articles = self.source.articles[np.concatenate(micro_batches)]
         all_targets = torch.from_numpy(np.concatenate([targets for _, targets in gathered])).to(self.device)
         candidates = project_candidates(all_targets, articles, self.head)
         totals = torch.zeros(3, device=self.device)  # stays on the device: one wait a step, not one a micro-batch
-        masks = []
+        masks, queue_counts = [], list[QueueCounts]()
         first = 0
         for index, (contexts, _) in enumerate(gathered):
             count = len(contexts)
@@ -115,25 +178,51 @@ class Learner:
                 contexts, articles[own], settings, seed=self.config.seed, step=step, micro_batch=index
             )
             mask = mask_candidates(articles, first, count, mask_same_article=self.config.loss.mask_same_article)
-            predictions = self.model(torch.from_numpy(corrupted).to(self.device))
-            share = micro_loss(predictions, all_targets[own], candidates, mask, first, self.config.loss, self.head)
+            predictions = self._predict_in_training(torch.from_numpy(corrupted).to(self.device))
+            seen = self.queue.view(micro_batches[index]) if self.queue is not None and self.queue.fill else None
+            share = micro_loss(
+                predictions, all_targets[own], candidates, mask, first, self.config.loss, self.head, seen
+            )
             share.loss.backward()  # type: ignore[no-untyped-call]
             totals += torch.stack([share.loss.detach(), share.infonce, share.ar_cosine])
             masks.append(mask)
+            queue_counts += [] if share.queue is None else [share.queue]
             first += count
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
         loss, infonce, ar_cosine, grad_norm = torch.cat([totals, norm.reshape(1)]).tolist()
-        return StepFigures(
+        num_queue_negatives = sum(counts.num_negatives for counts in queue_counts)
+        figures = StepFigures(
             num_windows=first,
             loss=loss,
             infonce=infonce,
             ar_cosine=ar_cosine,
             grad_norm=grad_norm,
-            num_negatives=sum(mask.num_negatives for mask in masks),
+            num_negatives=sum(mask.num_negatives for mask in masks) + num_queue_negatives,
             num_masked=sum(mask.num_masked for mask in masks),
-            num_same_article=sum(mask.num_same_article for mask in masks),
+            num_same_article=sum(mask.num_same_article for mask in masks)
+            + sum(counts.num_same_article for counts in queue_counts),
             num_unknown=sum(mask.num_unknown for mask in masks),
+            num_queue_negatives=num_queue_negatives,
+            num_with_queue=sum(counts.num_with_negatives for counts in queue_counts),
+            queue_topic_shares=sum(counts.same_topic_shares for counts in queue_counts),
         )
+        return figures, candidates
+
+    def _predict_in_training(self, contexts: Tensor) -> Tensor:
+        """(B, L, D) to (B, D) float32 unit vectors, in the run's precision."""
+        if self.config.precision == "float32":
+            prediction: Tensor = self.model(contexts)
+            return prediction
+        with autocast(self.device, self.config.precision):
+            prediction = self.model(contexts)
+        # Eight bits of mantissa are enough for a direction and too few for a length of 1.
+        return functional.normalize(prediction.float(), dim=-1)
+
+    def _gather_targets(self, windows: NDArray[np.int64]) -> Tensor:
+        """(W, D) targets, a batch at a time: their contexts come with them."""
+        parts = [windows[start : start + VALIDATION_BATCH] for start in range(0, len(windows), VALIDATION_BATCH)]
+        gathered = [torch.from_numpy(self.source.gather(part)[1]) for part in parts]
+        return torch.cat(gathered) if gathered else torch.zeros(0, self.source.dim)
 
     def _update_weights(self, lr: float) -> float:
         """Move the weights; returns |change| / |weights| over all of them."""

@@ -47,6 +47,7 @@ class Recorder:
         """What was said before this process began."""
         self.floors: dict[str, float] = dict(self.known.floors)
         self._judged = set(self.known.gates)
+        self._warned: set[str] = set()
         self._writer = EventWriter(run.events_file)
 
     def close(self) -> None:
@@ -58,7 +59,10 @@ class Recorder:
         self._writer.write(event)
 
     def warn(self, message: str) -> None:
-        """Raise a warning; one that was raised before the resume is only logged again."""
+        """Raise a warning, once; one that was raised before the resume is only logged again."""
+        if message in self._warned:
+            return
+        self._warned.add(message)
         log.warning("%s", message)
         if message not in self.known.warnings:
             self.write(WarningRaised(message=message))
@@ -100,6 +104,15 @@ class Recorder:
             floors or "not measured",
             record.time or 0.0,
         )
+        if record.queue_negatives_per_query is not None:
+            log.info(
+                "epoch %d queue: %.0f of %.0f negatives a query, %s of them of its topic, drift %s",
+                record.epoch,
+                record.queue_negatives_per_query,
+                record.negatives_per_query or 0.0,
+                "none" if record.queue_same_topic_share is None else f"{record.queue_same_topic_share:.0%}",
+                "not measured" if record.queue_drift is None else f"{record.queue_drift:.3f}",
+            )
         self._judge_gates(record)
         self._judge_checks(record, projection)
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+_Rows = TypeVar("_Rows", Tensor, NDArray[np.int64])
 
 MAX_SPECTRUM = 512
 """Predictions whose spectrum is taken, evenly spaced: the cost grows with the cube, the figure hardly moves."""
@@ -28,6 +31,7 @@ class Inspection:
     val_cosine: float
     margin: float
     effective_rank: float
+    effective_rank_limit: int
     pairwise_cosine: float
     top1_target: float
     top1_projected: float | None
@@ -49,11 +53,13 @@ def inspect_predictions(
         project: the projection head, if there is one.
     """
     cosines = (predictions * targets).sum(dim=1, dtype=torch.float64)
-    few = _evenly(predictions, MAX_RANKED), _evenly(targets, MAX_RANKED)
+    spectrum = evenly(predictions, MAX_SPECTRUM)
+    few = evenly(predictions, MAX_RANKED), evenly(targets, MAX_RANKED)
     return Inspection(
         val_cosine=float(cosines.mean()),
         margin=float(cosines.mean()) - mean_negative_cosine(predictions, targets, articles),
-        effective_rank=effective_rank(_evenly(predictions, MAX_SPECTRUM)),
+        effective_rank=effective_rank(spectrum),
+        effective_rank_limit=min(spectrum.shape),
         pairwise_cosine=mean_pairwise_cosine(predictions),
         top1_target=top1_accuracy(*few),
         top1_projected=None if project is None else top1_accuracy(project(few[0]), project(few[1])),
@@ -112,8 +118,10 @@ def top1_accuracy(queries: Tensor, candidates: Tensor) -> float:
     return float((own > cosines.amax(dim=1)).double().mean())
 
 
-def _evenly(vectors: Tensor, most: int) -> Tensor:
-    """At most `most` rows, evenly spaced."""
-    if len(vectors) <= most:
-        return vectors
-    return vectors[torch.arange(most, device=vectors.device) * len(vectors) // most]
+def evenly(rows: _Rows, most: int) -> _Rows:
+    """At most `most` rows of a tensor or array, evenly spaced."""
+    count = len(rows)
+    if count <= most:
+        return rows
+    places = np.arange(most) * count // most
+    return rows[torch.from_numpy(places).to(rows.device)] if isinstance(rows, Tensor) else rows[places]

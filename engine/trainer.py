@@ -1,7 +1,7 @@
 """The training of one run: epochs of optimizer steps, each followed by validation, verdicts and checkpoints.
 
 Exactly resumable: the order of windows, their corruption and the learning rate are functions of seed, epoch and step,
-so weights, optimizer and `Progress` are the whole state.
+so weights, optimizer, queue and `Progress` are the whole state.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import msgspec
 import torch
-from msgspec import Struct, field
 
 from engine.checkpoint import CheckpointMeta, has_checkpoint, load_training, save_checkpoint
 from engine.data.split import Split
@@ -20,23 +19,23 @@ from engine.data.windows import WindowSource
 from engine.device import synchronize
 from engine.learner import Learner, StepFigures
 from engine.models.heads import verify_projection
+from engine.negative_queue import open_queue
+from engine.progress import Progress
 from engine.recorder import Recorder, log
 from engine.run.convert import ConfigError
 from engine.run.events import (
     CheckpointSaved,
-    EpochRecord,
     FloorsMeasured,
     NonFiniteFound,
     RunFinished,
     RunStarted,
     RunStopped,
     StepLogged,
-    finite,
 )
 from engine.run.spec import RunSpec
 from engine.sampler import EffectiveBatchSampler
-from engine.sanity import inspect_predictions
 from engine.schedule import plan_schedule
+from engine.validation import Unseen, Validator
 
 EVENT_INTERVAL_S = 0.25
 """Steps are recorded at most this often: as fast as a chart is redrawn."""
@@ -44,27 +43,6 @@ LOG_INTERVAL_S = 2.0
 """Steps are written to the log at most this often."""
 
 Outcome = Literal["finished", "stopped", "failed"]
-
-
-class Progress(Struct, kw_only=True):
-    """Where a training stands; with weights and optimizer, all that a resume needs."""
-
-    epoch: int = 1
-    """The epoch under way, from 1."""
-    step_in_epoch: int = 0
-    step: int = 0
-    """Optimizer steps taken in all."""
-    elapsed_s: float = 0.0
-    """Spent on the epoch under way before this process took over."""
-    sums: dict[str, float] = field(default_factory=dict)
-    """Of the epoch under way, over windows, queries or steps."""
-    rows: list[EpochRecord] = field(default_factory=list)
-    """Finished epochs."""
-    best_epoch: int = 0
-    best_val_cosine: float | None = None
-    patience_val_cosine: float | None = None
-    """The value that a gain of `min_delta` is counted from."""
-    epochs_without_gain: int = 0
 
 
 class Trainer:
@@ -77,6 +55,7 @@ class Trainer:
         device: where to compute.
         recorder: where to say it.
         stop_requested: asked before every step; True ends the training with a checkpoint.
+        unseen: windows of articles that neither training nor validation sees; the split's test windows by default.
     """
 
     def __init__(
@@ -87,11 +66,13 @@ class Trainer:
         device: torch.device,
         recorder: Recorder,
         stop_requested: Callable[[], bool],
+        unseen: Unseen | None = None,
     ) -> None:
         config = spec.config
         self.spec, self.config, self.source, self.split = spec, config, source, split
         self.recorder, self.stop_requested = recorder, stop_requested
-        self.learner = Learner(config, source, device)
+        self.learner = Learner(config, source, device, open_queue(config, source, split.train, device))
+        self.validator = Validator(source, split, unseen)
         self.sampler = EffectiveBatchSampler(
             split.train,
             source.articles[split.train],
@@ -119,7 +100,7 @@ class Trainer:
                 continue
             try:
                 state, meta = load_training(folder, self.learner.model, self.learner.head)
-                self.learner.optimizer.load_state_dict(state["optimizer"])
+                self.learner.load_state(state)
                 self.progress = msgspec.convert(state["progress"], Progress)
             except (ConfigError, KeyError, msgspec.ValidationError, ValueError) as error:
                 problems.append(ConfigError(str(error)))
@@ -217,6 +198,17 @@ class Trainer:
                 f"of the run's {schedule.num_steps} steps: the learning rate would else have peaked late or never."
             )
 
+        self._warn_of_small_queue()
+
+    def _warn_of_small_queue(self) -> None:
+        asked, queue = self.config.queue, self.learner.queue
+        capacity = 0 if queue is None else queue.capacity
+        if capacity < asked.size:
+            self.recorder.warn(
+                f"queue.size = {asked.size:,} was cut to {capacity:,}: of {len(self.split.train):,} training windows "
+                "those beyond the effective batch; a larger queue would hold windows twice."
+            )
+
     def _ended(self) -> Literal["epochs", "early_stopping"] | None:
         if len(self.progress.rows) >= self.config.epochs:
             return "epochs"
@@ -234,30 +226,9 @@ class Trainer:
             if figures.non_finite is not None:
                 self._fail(*figures.non_finite, epoch=progress.epoch, step=progress.step + 1)
                 return "failed"
-            self._add(figures)
+            self.progress.add(figures)
             self._log_step(figures, lr)
         return "stopped" if self.stop_requested() else "done"
-
-    def _add(self, figures: StepFigures) -> None:
-        """Take a step's figures into the sums of the epoch."""
-        progress, windows = self.progress, figures.num_windows
-        progress.step += 1
-        progress.step_in_epoch += 1
-        shares = {
-            "windows": windows,
-            "steps": 1,
-            "loss": figures.loss * windows,
-            "infonce": figures.infonce * windows,
-            "ar_cosine": figures.ar_cosine * windows,
-            "negatives": figures.num_negatives,
-            "masked": figures.num_masked,
-            "same_article": figures.num_same_article,
-            "unknown": figures.num_unknown,
-            "grad_norm": figures.grad_norm,
-            "update_ratio": figures.update_ratio,
-        }
-        for name, value in shares.items():
-            progress.sums[name] = progress.sums.get(name, 0.0) + value
 
     def _log_step(self, figures: StepFigures, lr: float) -> None:
         progress, now = self.progress, time.monotonic()
@@ -289,70 +260,41 @@ class Trainer:
         `best` is saved before the epoch is announced, so that whoever acts on the announcement finds it; `last` after,
         so that a crash in between repeats the epoch instead of losing it.
         """
-        progress, config = self.progress, self.config
-        learner, val = self.learner, self.split.val
-        predictions, targets = learner.predict(val)
-        with torch.no_grad():
-            seen = inspect_predictions(predictions, targets, self.source.articles[val], learner.head)
+        progress, config, learner = self.progress, self.config, self.learner
+        seen, drift = self.validator.validate(learner), learner.measure_drift()
         synchronize(learner.device)
-        sums = progress.sums
-        windows, steps = sums["windows"], sums["steps"]
-        record = EpochRecord(
-            epoch=progress.epoch,
-            step=progress.step,
-            train_loss=finite(sums["loss"] / windows),
-            train_infonce=finite(sums["infonce"] / windows),
-            train_ar_cosine=finite(sums["ar_cosine"] / windows),
-            val_loss=finite(1 - seen.val_cosine),
-            val_cosine=finite(seen.val_cosine),
+        record = progress.make_record(
+            seen,
             lr=self.schedule.rate(progress.step - 1),
-            time=time.monotonic() - self._epoch_began,
-            margin=finite(seen.margin),
-            same_article_negatives=None if sums["unknown"] else int(sums["same_article"]),
-            masked_candidates=int(sums["masked"]),
-            negatives_per_query=sums["negatives"] / windows,
-            effective_rank=finite(seen.effective_rank),
-            pairwise_cosine=finite(seen.pairwise_cosine),
-            top1_projected=seen.top1_projected,
-            top1_target=seen.top1_target,
-            grad_norm=finite(sums["grad_norm"] / steps),
-            update_ratio=finite(sums["update_ratio"] / steps),
+            seconds=time.monotonic() - self._epoch_began,
+            queue_drift=drift,
+            has_queue=learner.queue is not None,
         )
-        is_best = self._take_in(record)
+        is_best = progress.take_in(record, min_delta=config.checkpoint.min_delta)
         if is_best:
             self._save("best")
         is_finite = record.val_cosine is not None
         every = config.checkpoint.every_epochs
         if is_finite and every and record.epoch % every == 0:
             self._save(f"epoch_{record.epoch:04d}")
+        if record.queue_same_topic_share is not None and record.queue_same_topic_share < config.queue.same_topic_share:
+            self.recorder.warn(
+                f"queue.same_topic_share = {config.queue.same_topic_share:g} was not reached: the queue held nothing "
+                "of the topic of some queries. Each epoch's queue_same_topic_share says how far it came; a larger "
+                "queue.size or fewer queue.topics would bring more."
+            )
         self.recorder.epoch(progress.rows, None if learner.head is None else verify_projection(learner.head))
         if is_finite:
             self._save("last")
         else:
-            self._fail("val_cosine", seen.val_cosine, epoch=record.epoch, step=record.step)
+            self._fail("val_cosine", seen.inspection.val_cosine, epoch=record.epoch, step=record.step)
         return is_finite
-
-    def _take_in(self, record: EpochRecord) -> bool:
-        """Move on to the next epoch; whether `record` is the best so far."""
-        progress = self.progress
-        progress.rows = [*progress.rows, record]
-        progress.epoch, progress.step_in_epoch, progress.elapsed_s, progress.sums = record.epoch + 1, 0, 0.0, {}
-        value = record.val_cosine
-        reference = progress.patience_val_cosine
-        if value is not None and (reference is None or value >= reference + self.config.checkpoint.min_delta):
-            progress.patience_val_cosine, progress.epochs_without_gain = value, 0
-        else:
-            progress.epochs_without_gain += 1
-        if value is None or (progress.best_val_cosine is not None and value <= progress.best_val_cosine):
-            return False
-        progress.best_epoch, progress.best_val_cosine = record.epoch, value
-        return True
 
     def _save(self, label: str) -> None:
         progress, began = self.progress, time.perf_counter()
         val_cosine = progress.rows[-1].val_cosine if progress.rows else None
         training: dict[str, Any] = {
-            "optimizer": self.learner.optimizer.state_dict(),
+            **self.learner.state(),
             "progress": msgspec.to_builtins(progress),
         }
         num_bytes = save_checkpoint(

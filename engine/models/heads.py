@@ -1,13 +1,19 @@
 """The projection head: the space in which the playbook's loss contrasts, and the check that it is built right.
 
+The check looks at a head as it runs, or at one that is only known by its weights, from whichever program.
+
 Shapes: B batch, D vector width, P projection width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from engine.run.convert import ConfigError
 
 UNIT_TOLERANCE = 1e-4
 """How far a projected vector's norm may lie from 1: a thousand times float32's rounding over 256 components."""
@@ -29,6 +35,78 @@ class ProjectionHead(nn.Module):
     def forward(self, x_BD: Tensor) -> Tensor:
         """(B, P) unit vectors from (B, D) ones."""
         return functional.normalize(self.mlp(x_BD), dim=-1)
+
+
+def head_of_weights(weights: Mapping[str, Tensor]) -> nn.Module | None:
+    """A head that has these weights, built from their shapes alone; None where they hold no linear layer.
+
+    Two dimensions are a linear layer, one dimension without them a norm, in the order of the layers' numbers. Weights
+    that are laid out as the playbook's head become that head, whose forward pass ends in the L2 norm.
+
+    Args:
+        weights: of the head alone, by names such as `mlp.3.weight`.
+
+    Raises:
+        ConfigError: the layers are not numbered, or one does not fit the next.
+    """
+    layers = [_layer_of({key: weights[f"{name}.{key}"] for key in keys}) for name, keys in _layer_names(weights)]
+    if not any(isinstance(layer, nn.Linear) for layer in layers):
+        return None
+    _refuse_unchained(layers)
+    match layers:
+        case [nn.Linear() as first, nn.LayerNorm() as norm, nn.Linear() as last] if "bias" not in last.state_dict():
+            head = ProjectionHead(first.in_features, first.out_features, last.out_features)
+            head.mlp = nn.Sequential(first, nn.GELU(), norm, last)
+            return head
+        case _:
+            return _NormalisedStack(*layers)
+
+
+class _NormalisedStack(nn.Sequential):
+    """A head laid out otherwise. Weights cannot show the L2 norm at the end, so it is taken to be there."""
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        for layer in self:
+            x_BD = layer(x_BD)
+        return functional.normalize(x_BD, dim=-1)
+
+
+def _layer_names(weights: Mapping[str, Tensor]) -> list[tuple[str, list[str]]]:
+    """Layers in the order of their numbers, each with the names of its tensors."""
+    layers: dict[str, list[str]] = {}
+    for name in weights:
+        layer, _, key = name.rpartition(".")
+        layers.setdefault(layer, []).append(key)
+    unnumbered = [name for name in layers if not name.rpartition(".")[2].isdecimal()]
+    if unnumbered:
+        raise ConfigError(
+            f"the head's layer {unnumbered[0]!r} has no number, so nobody can say which layer is the last. Save the "
+            "head as a torch.nn.Sequential, whose layers are numbered."
+        )
+    kept = {name: keys for name, keys in layers.items() if "weight" in keys}
+    return sorted(kept.items(), key=lambda item: int(item[0].rpartition(".")[2]))
+
+
+def _refuse_unchained(layers: Sequence[nn.Linear | nn.LayerNorm]) -> None:
+    width = None
+    for layer in layers:
+        takes = layer.in_features if isinstance(layer, nn.Linear) else layer.weight.numel()
+        if width is not None and takes != width:
+            raise ConfigError(
+                f"the head's layers do not fit together: one gives {width} numbers, the next takes {takes}."
+            )
+        width = layer.out_features if isinstance(layer, nn.Linear) else takes
+
+
+def _layer_of(tensors: Mapping[str, Tensor]) -> nn.Linear | nn.LayerNorm:
+    weight, bias = tensors["weight"], tensors.get("bias")
+    layer: nn.Linear | nn.LayerNorm
+    if weight.ndim == 2:
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    else:
+        layer = nn.LayerNorm(weight.numel(), bias=bias is not None)
+    layer.load_state_dict({key: value.float() for key, value in tensors.items() if key in {"weight", "bias"}})
+    return layer
 
 
 def verify_projection(head: nn.Module) -> tuple[bool, str]:

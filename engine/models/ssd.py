@@ -15,7 +15,6 @@ Dao and Gu, "Transformers are SSMs", 2024 (arXiv:2405.21060), section 6.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch

@@ -96,6 +96,7 @@ class RunDirectory:
         self.log_file = path / "output.log"
         self.exit_file = path / "exit.json"
         self.history_file = path / "history.json"
+        self.preflight_file = path / "preflight.json"
         self.stop_file = path / "stop"
         self.checkpoints = path / "checkpoints"
         self.evals = path / "evals"

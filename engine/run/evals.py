@@ -17,7 +17,8 @@ from engine.run.events import Verdict
 from engine.run.files import read_regular
 
 GateName = Literal["contain50", "r5", "eff5", "p95_ms"]
-MissMode = Literal["own article", "same topic", "unrelated", "not finite"]
+MissMode = Literal["own context", "own article", "same topic", "unrelated", "not finite"]
+IndexOrigin = Literal["cached", "built", "given"]
 MAX_REPORT = 16 << 20
 """Bytes; a larger file is no report and is not parsed."""
 
@@ -114,7 +115,19 @@ class IndexReport(Struct, frozen=True, kw_only=True):
     recall50: float | None
     """Share of the exact first 50 that the index finds, over the model's queries."""
     threads: int
-    origin: Literal["cached", "built"]
+    origin: IndexOrigin
+    """`given`: somebody else's index, opened as it is."""
+
+
+class IndexTrial(Struct, frozen=True, kw_only=True):
+    """A setting of the index that tuning measured, on queries that are not reported."""
+
+    kind: str
+    nlist: int
+    nprobe: int
+    recall50: float
+    """Share of the exact first 50 that it finds."""
+    p95_ms: float
 
 
 class Latency(Struct, frozen=True, kw_only=True):
@@ -156,19 +169,34 @@ class EvalReport(Struct, frozen=True, kw_only=True):
     asked: int
     """Queries asked for; 0 stands for all. More than `num_queries` where the data have no more."""
     rows: dict[str, EvalRow]
-    """By predictor: model, copy_last, context_mean, ridge, oracle."""
+    """By predictor: model, reranked (where there is a reranker), copy_last, context_mean, ridge, oracle."""
     gates: list[EvalGate]
     index: IndexReport
+    trials: list[IndexTrial] = field(default_factory=list)
+    """What tuning tried before it chose the index; empty where the locked setting was used."""
     latency: Latency
     """Search on the index alone."""
     forward: Latency
     """The model's forward pass for one window."""
     seconds: float
     """The whole evaluation, without start-up."""
+    head: str = ""
+    """File of the alignment head that predictions went through, and its sha256; empty for none."""
+    reranker: str = ""
+    """File of the reranker of the row `reranked`, and its sha256; empty for none."""
+    miss_modes: dict[MissMode, int] = field(default_factory=dict)
+    """How many queries missed, by where their first candidate comes from; empty in reports made before it was kept.
+    "own context" is counted in addition: misses at whose head a chunk of the own context would stand if it were left
+    among the candidates."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know: fewer queries than asked, predictions that are not finite."""
     eval_line: str
     """The `[EVAL]` line."""
+
+    @property
+    def judged(self) -> EvalRow:
+        """The row that the gates are held against."""
+        return self.rows.get("reranked", self.rows["model"])
 
     @property
     def passed(self) -> bool:
@@ -194,6 +222,9 @@ class Miss(Struct, frozen=True, kw_only=True):
     """Rank of the truth by exact search, own context left out; 0 if it has none."""
     mode: MissMode
     """Where the first retrieved chunk comes from."""
+    mode_with_context: MissMode | None = None
+    """The same with the own context among the candidates: "own context" where a chunk of it ranks first. None in
+    reports made before it was kept."""
     context_last: str
     """Text of the last context chunk."""
     truth: str

@@ -53,9 +53,26 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     masked_candidates: Count | None = None
     """Candidates of the query's own article that were masked out, summed over the epoch."""
     negatives_per_query: float | None = None
-    """Mean number of negatives a query was contrasted against."""
+    """Mean number of negatives a query was contrasted against, those of the queue included."""
+    queue_negatives_per_query: float | None = None
+    """Those of the queue; None without a queue."""
+    queue_same_topic_share: float | None = None
+    """Share of the queue's negatives that are of the query's topic and another article; None where there were none."""
+    queue_drift: float | None = None
+    """1 - mean cosine between what the queue holds and the same targets projected anew: 0 where nothing is projected,
+    the staleness of the queue elsewhere."""
+    val_lift: float | None = None
+    """val_cosine minus the context mean's cosine on the same windows."""
+    unseen_lift: float | None = None
+    """The same on windows of articles that neither training nor validation sees; None where there are none."""
+    unseen_windows: Count | None = None
+    """Windows behind `unseen_lift`; None where there are none, so that nothing was measured."""
+    lift_gap_error: float | None = None
+    """Standard error of val_lift - unseen_lift, the articles of both sides taken as drawn by chance."""
     effective_rank: float | None = None
     """exp of the entropy of the normalised singular values of at most 512 predictions, evenly spaced."""
+    effective_rank_limit: Count | None = None
+    """The most it could be: the smaller of those predictions' number and width."""
     pairwise_cosine: float | None = None
     """Mean cosine between predictions of different validation windows."""
     top1_projected: float | None = None
@@ -97,6 +114,19 @@ class FloorsMeasured(_Event, frozen=True, kw_only=True, tag="floors_measured"):
 
     floors: dict[str, float]
     num_windows: Count
+
+
+class PreflightJudged(_Event, frozen=True, kw_only=True, tag="preflight_judged"):
+    """The data were looked at before the first step; `preflight.json` has the whole report."""
+
+    verdict: Verdict
+    """`passed`: every must-pass item passed. `missed`: one did not, or could not be decided."""
+    blocking: list[str]
+    """Must-pass items that did not pass, each with its finding in words."""
+    warnings: list[str] = []
+    """Other items that did not pass, likewise."""
+    override: str = ""
+    """The written reason for which it was trained all the same; empty for none."""
 
 
 class StepLogged(_Event, frozen=True, kw_only=True, tag="step_logged"):
@@ -194,6 +224,7 @@ class RunFailed(_Event, frozen=True, kw_only=True, tag="run_failed"):
 Event = (
     RunStarted
     | FloorsMeasured
+    | PreflightJudged
     | StepLogged
     | EpochEnded
     | GateJudged

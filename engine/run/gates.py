@@ -10,6 +10,9 @@ from msgspec import Struct
 from engine.run.events import EpochRecord, Verdict
 from engine.run.settings import CheckBars, Gate
 
+LIFT_GAP_ERRORS = 2.0
+"""Standard errors that a difference of lifts may have by chance: an honest one has more in 5 of 100 runs."""
+
 
 class Judgement(Struct, frozen=True):
     """A verdict and why."""
@@ -53,11 +56,33 @@ def judge_gate(gate: Gate, record: EpochRecord, floors: Mapping[str, float]) -> 
 
 
 def judge_checks(bars: CheckBars, record: EpochRecord) -> dict[str, Judgement]:
-    """The sanity checks of an epoch, by name."""
-    return {
+    """The sanity checks of an epoch, by name; `lift_gap` where unseen windows were measured."""
+    judged = {
         "margin": hold(record.margin, bars.margin_at_least, at_least=True),
         "same_article_negatives": hold(
             record.same_article_negatives, bars.same_article_negatives_at_most, at_least=False, digits=0
         ),
         "pairwise_cosine": hold(record.pairwise_cosine, bars.pairwise_cosine_at_most, at_least=False),
+        "effective_rank": hold(record.effective_rank, _effective_rank_bar(bars, record), at_least=True, digits=1),
     }
+    if record.unseen_windows is not None or record.unseen_lift is not None:
+        judged["lift_gap"] = _judge_lift_gap(bars, record)
+    return judged
+
+
+def _effective_rank_bar(bars: CheckBars, record: EpochRecord) -> float:
+    """The bar, lower where a few windows or a narrow vector could not span that many directions."""
+    limit = record.effective_rank_limit
+    return bars.effective_rank_at_least if limit is None else min(bars.effective_rank_at_least, limit / 4)
+
+
+def _judge_lift_gap(bars: CheckBars, record: EpochRecord) -> Judgement:
+    """Whether validation is flattered: its lift over the context mean against the same on unseen articles."""
+    seen, unseen, error = record.val_lift, record.unseen_lift, record.lift_gap_error or 0.0
+    gap = None if seen is None or unseen is None else abs(seen - unseen)
+    judged = hold(gap, bars.unseen_lift_gap_at_most + LIFT_GAP_ERRORS * error, at_least=False)
+    if gap is None or judged.verdict == "undecidable":
+        return judged
+    allowance = f" (bar {bars.unseen_lift_gap_at_most:.3f} + {LIFT_GAP_ERRORS:g} x error {error:.3f})" if error else ""
+    words = f"{judged.detail}{allowance}; lift {seen:+.3f} on validation, {unseen:+.3f} on unseen articles"
+    return Judgement(judged.verdict, judged.value, judged.bar, words)

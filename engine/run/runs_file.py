@@ -7,7 +7,7 @@ traceback.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli
 from msgspec import Meta, field
@@ -121,6 +121,18 @@ def load_runs(path: Path) -> RunsFile:
     return loaded
 
 
+def npz_path(data: DataConfig, key: Literal["train_npz", "eval_npz"], base: Path) -> Path | None:
+    """The file of windows that `[data]` names under this key, absolute; None where it names none.
+
+    Args:
+        data: the settings.
+        key: `train_npz` or `eval_npz`.
+        base: folder where relative paths start.
+    """
+    name: str = getattr(data, key)
+    return (base / Path(name).expanduser()).absolute() if name else None
+
+
 def corpus_folder(data: DataConfig, base: Path) -> Path:
     """The folder that `[data] corpus` names; relative paths start at `base`.
 
@@ -193,11 +205,12 @@ def _check_references(file: RunsFile) -> None:
                 raise ConfigError(f"{file.path}, [[fix]] {number} ({fix.title}): {error}") from None
     base = Path(file.path).parent
     try:
-        if file.data.train_npz:
-            npz = (base / file.data.train_npz).absolute()
-            if not npz.is_file():
-                raise ConfigError(f"[data] train_npz: {npz} does not exist.")
-        else:
+        npz_keys: tuple[Literal["train_npz", "eval_npz"], ...] = ("train_npz", "eval_npz")
+        for key in npz_keys:
+            npz = npz_path(file.data, key, base)
+            if npz and not npz.is_file():
+                raise ConfigError(f"[data] {key}: {npz} does not exist.")
+        if not file.data.train_npz:
             corpus_folder(file.data, base)
     except (ConfigError, OSError, RuntimeError) as error:  # a name too long for a file; "~nobody"
         problem = error if isinstance(error, ConfigError) else f"[data]: {error}"

@@ -94,6 +94,18 @@ class LossConfig(Section, frozen=True, kw_only=True):
             raise ValueError("lambda_con and lambda_ar are both 0: nothing would be trained")
 
 
+class QueueConfig(Section, frozen=True, kw_only=True):
+    """Targets of earlier steps as further negatives: first in, first out."""
+
+    size: Annotated[int, Meta(ge=0, le=1_048_576)] = 0
+    """Targets kept; 0 keeps none. The playbook's is 65,536."""
+    same_topic_share: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.3
+    """At least this share of a query's queue negatives is of its own topic and another article, where the queue holds
+    any: the newest of the other topics are kept, the rest left out. 0 takes the queue as it comes."""
+    topics: Annotated[int, Meta(ge=2, le=4096)] = 16
+    """Topics to find by k-means where the data name none."""
+
+
 class OptimizerConfig(Section, frozen=True, kw_only=True):
     """AdamW."""
 
@@ -136,6 +148,9 @@ class DataConfig(Section, frozen=True, kw_only=True):
     """A corpus folder (with manifest.json), or `embedded:NAME` for one that ships with the program."""
     train_npz: str = ""
     """A file of materialised windows to train on instead of a corpus; empty for none."""
+    eval_npz: str = ""
+    """A file of windows of articles that training never sees, such as the playbook's evaluation set; empty for none.
+    The corpus's own test articles serve where there are any."""
     context: PositiveInt = 5
     """Chunks in a window's context; the next one is its target."""
     val_share: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.1
@@ -163,9 +178,12 @@ class RunConfig(Section, frozen=True, kw_only=True):
     """`auto` takes the first of cuda, mps, cpu that is there."""
     threads: Count = 0
     """CPU threads; 0 shares the cores among the runs that are alive."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the model's matrix products in training. Weights, head, losses, optimizer and validation stay float32."""
     model: ModelConfig = field(default_factory=ModelConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    queue: QueueConfig = field(default_factory=QueueConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -203,6 +221,15 @@ class CheckBars(Section, frozen=True, kw_only=True):
     """Candidates of the query's own article that reached the loss."""
     pairwise_cosine_at_most: Share = 0.3
     """Mean pairwise cosine of predictions: healthy 0.02 to 0.2, collapsed near 1."""
+    effective_rank_at_least: Annotated[float, Meta(ge=0.0)] = 10.0
+    """Directions that the predictions span: healthy 26 to 285, one answer for everything 4 to 5; at most a quarter of
+    the directions there could be is asked for. It finds predictions that spread evenly over very few directions, which
+    pairwise cosines do not, and proves nothing above: a collapse around the context's mean keeps 126, a training
+    without contrast 54. 0 sets no bar."""
+    unseen_lift_gap_at_most: Share = 0.02
+    """Lift over the context mean on validation minus the same on articles that training never sees, in absolute value:
+    an honest split showed 0.003, a leaky one 0.044. Twice the difference's standard error is allowed on top, because
+    few articles differ by chance: honest splits of 5 articles a side showed 0.046, with an error of 0.028."""
 
 
 class EvalConfig(Section, frozen=True, kw_only=True):
@@ -212,6 +239,10 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     """The epoch after which the playbook asks for it; 0 means at the end."""
     limit: Count = 1000
     """Queries, sampled with `seed`; 0 takes all of them."""
+    index: Literal["auto", "flat", "fastscan"] = "auto"
+    """Lists of vectors, or of codes with exact refinement; `auto` takes what suits the number of chunks."""
+    tune: bool = False
+    """Choose nlist and nprobe by measurement: the best recall within `p95_ms`, instead of the locked `nprobe`."""
     nprobe: PositiveInt = 64
     """Index lists visited by a query."""
     seed: Count = 0

@@ -39,6 +39,8 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """What differs from the parent."""
     fix: str | None = None
     """Title of the triage fix that made the patch."""
+    preflight_override: str = ""
+    """Why it may be trained although a must-pass item of the preflight did not pass; empty: it may not."""
     argv: list[str] = field(default_factory=list)
     """The engine's command."""
     resume_argv: list[str] = field(default_factory=list)

@@ -22,6 +22,7 @@ from engine.run.events import (
     FloorsMeasured,
     GateJudged,
     NonFiniteFound,
+    PreflightJudged,
     RunFailed,
     RunFinished,
     RunStarted,
@@ -66,6 +67,8 @@ class RunState(Struct, kw_only=True):
     started: RunStarted | None = None
     starts: int = 0
     """How often an engine got as far as its first step, resumes included."""
+    preflight: PreflightJudged | None = None
+    """None where it was not run: by a program that had none yet, or not so far."""
     floors: dict[str, float] = field(default_factory=dict)
     epochs: list[EpochRecord] = field(default_factory=list)
     """One per epoch, in order; a repeated epoch (after a resume) replaces the earlier one."""
@@ -91,6 +94,8 @@ class RunState(Struct, kw_only=True):
                 self.started, self.ending = event, None
                 self.starts += 1
                 self.points = [point for point in self.points if point.step <= event.resumed_step]
+            case PreflightJudged():
+                self.preflight = event
             case FloorsMeasured():
                 self.floors = event.floors
             case StepLogged():

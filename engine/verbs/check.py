@@ -1,4 +1,4 @@
-"""`lvm-engine check`: hold an epoch's numbers against its gate and the sanity bars, from files alone."""
+"""`lvm-engine check`: hold an epoch's numbers against its gate and the sanity bars, and verify a saved head."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
     """What an epoch's numbers come to."""
 
     epoch: int
+    """0 where a checkpoint's head alone was judged."""
     verdict: str
     """`missed` if anything was, else `undecidable` if anything was or nothing was judged, else `passed`."""
     gates: dict[str, Judgement]
@@ -34,21 +35,32 @@ class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
 @click.command()
 @click.option("--run-dir", type=click.Path(path_type=Path), help="A run directory: its own gates, bars and floors.")
 @click.option("--history", type=click.Path(path_type=Path), help="A history.json, also one of another program.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, exists=True),
+    help="A checkpoint folder, or any safetensors file: verify the projection head in it.",
+)
 @click.option("--epoch", type=click.IntRange(min=1), default=2, show_default=True, help="Epoch to judge.")
 @click.option("--gate", "bar", type=float, help="Bar for val_cosine; 0.50 where a history file is judged.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @user_errors
-def command(run_dir: Path | None, history: Path | None, epoch: int, bar: float | None, as_json: bool) -> int:
-    """Judge the gate and the sanity checks of an epoch.
+def command(
+    run_dir: Path | None, history: Path | None, checkpoint: Path | None, epoch: int, bar: float | None, as_json: bool
+) -> int:
+    """Judge the gate and the sanity checks of an epoch, and the projection head that a run has saved.
 
     Exit codes: 0 passed, 1 missed, 2 not decidable: the epoch is not done, or a number is missing or not finite.
     """
-    if (run_dir is None) == (history is None):
-        raise ConfigError("check needs either --run-dir DIR or --history FILE. See `lvm-engine check --help`.")
+    if [run_dir, history, checkpoint].count(None) != 2:
+        raise ConfigError(
+            "check needs one of --run-dir DIR, --history FILE and --checkpoint DIR. See `lvm-engine check --help`."
+        )
     if bar is not None and not math.isfinite(bar):
         raise ConfigError(f"--gate: {bar} is no bar; give a number such as 0.50.")
     if run_dir is not None:
         verdicts = _judge_run(RunDirectory(run_dir.absolute()), epoch, bar)
+    elif checkpoint is not None:
+        verdicts = _sum_up(0, {}, {PROJECTION_CHECK: judge_saved_head(checkpoint.absolute())})
     else:
         assert history is not None
         gate = Gate(epoch=epoch, at_least=0.50 if bar is None else bar)
@@ -86,17 +98,46 @@ def _judge_run(run: RunDirectory, epoch: int, bar: float | None) -> Verdicts:
     state = fold(read_events(run.events_file))
     record, known = read_record(run.history_file, epoch)
     verdicts = _judge(record, gates, spec.check, state.floors, known)
+    if spec.config.loss.contrast_space == "target":
+        return verdicts  # there is no head
+    saved = next((folder for label in ("best", "last") if (folder := run.checkpoints / label).is_dir()), None)
     projection = state.checks.get(epoch, {}).get(PROJECTION_CHECK)
-    if projection is None:
+    if projection is not None and (projection.verdict != "passed" or saved is None):
+        judged = Judgement(projection.verdict, None, 0.0, projection.detail)
+    elif saved is not None:
+        judged = judge_saved_head(saved)
+    else:
         return verdicts
-    judged = Judgement(projection.verdict, None, 0.0, projection.detail)
     return _sum_up(epoch, verdicts.gates, {**verdicts.checks, PROJECTION_CHECK: judged})
+
+
+def judge_saved_head(place: Path) -> Judgement:
+    """Whether the projection head of a checkpoint is built right, from its weights.
+
+    Args:
+        place: a checkpoint folder or a safetensors file.
+
+    Raises:
+        ConfigError: it cannot be read, or holds no head.
+    """
+    from engine.checkpoint import load_head_weights
+    from engine.models.heads import head_of_weights, verify_projection
+
+    head = head_of_weights(load_head_weights(place))
+    if head is None:
+        raise ConfigError(
+            f"{place}: holds no projection head, so there is nothing to verify: the contrast was in the target space, "
+            "or its tensors are not named head.*, proj.* or projection.*."
+        )
+    holds, detail = verify_projection(head)
+    return Judgement("passed" if holds else "missed", None, 0.0, f"{detail} ({place.name})")
 
 
 def _judge(
     record: EpochRecord, gates: list[Gate], bars: CheckBars, floors: dict[str, float], known: set[str]
 ) -> Verdicts:
     """Gates, and those checks whose number is `known` to the file, be it finite or not."""
+    known = known | {"lift_gap"}  # of numbers that `judge_checks` itself asks for
     checks = {name: judged for name, judged in judge_checks(bars, record).items() if name in known}
     return _sum_up(record.epoch, {gate.name: judge_gate(gate, record, floors) for gate in gates}, checks)
 
@@ -114,7 +155,7 @@ def _print(verdicts: Verdicts) -> None:
     for kind, judgements in (("GATE", verdicts.gates), ("CHECK", verdicts.checks)):
         for name, judged in judgements.items():
             click.echo(f"[{kind}] {name} {judged.verdict.upper()}: {judged.detail}")
-    if not verdicts.gates:
+    if not verdicts.gates and verdicts.epoch:
         click.echo(f"epoch {verdicts.epoch} has no gate; set one with --gate 0.50")
 
 
@@ -139,6 +180,8 @@ def _read_row(history: Path, row: dict[str, Any]) -> EpochRecord:
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in numbers.items()
     }
+    if isinstance(numbers.get("unseen_lift"), float):  # be it finite or not, it was measured
+        finite.setdefault("unseen_windows", 0)
     try:
         return msgspec.convert(finite, EpochRecord)
     except msgspec.ValidationError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from engine.device import pick_device, set_threads, synchronize
+from engine.device import autocast, keep_norms_in_float32, pick_device, set_threads, synchronize
 from engine.run.convert import ConfigError
 
 
@@ -49,3 +50,18 @@ def test_synchronizing_waits_for_the_device_it_names(monkeypatch: pytest.MonkeyP
     for kind in ("cpu", "cuda", "mps"):
         synchronize(torch.device(kind))
     assert waited == ["cuda", "mps"]
+
+
+def test_bf16_is_what_products_are_computed_in_and_only_within() -> None:
+    layer, vectors = nn.Linear(4, 4), torch.ones(2, 4)
+    with autocast(torch.device("cpu"), "bf16"):
+        assert layer(vectors).dtype == torch.bfloat16
+    with autocast(torch.device("cpu"), "float32"):
+        assert layer(vectors).dtype == torch.float32
+    assert layer(vectors).dtype == torch.float32
+
+
+def test_norms_take_float32_where_they_are_asked_to() -> None:
+    norm = nn.RMSNorm(4)
+    keep_norms_in_float32(nn.Sequential(norm))
+    assert norm(torch.ones(2, 4, dtype=torch.bfloat16)).dtype == torch.float32

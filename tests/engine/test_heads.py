@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.models.heads import ProjectionHead, verify_projection
+from engine.models.heads import ProjectionHead, head_of_weights, verify_projection
 from engine.models.registry import build_head
+from engine.run.convert import ConfigError
 from engine.run.settings import LossConfig
 
 
@@ -67,3 +68,39 @@ def test_projected_vectors_are_of_unit_length() -> None:
 def test_contrast_in_the_target_space_has_no_head() -> None:
     assert build_head(LossConfig(contrast_space="target"), dim=24) is None
     assert build_head(LossConfig(), dim=24) is not None
+
+
+LAYOUTS = {
+    "right": [nn.Linear(24, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 8, bias=False)],
+    "bias": [nn.Linear(24, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 8)],
+    "no LayerNorm": [nn.Linear(24, 16), nn.GELU(), nn.Linear(16, 8, bias=False)],
+    "no LayerNorm before": [nn.Linear(24, 16), nn.LayerNorm(16), nn.Linear(16, 16), nn.Linear(16, 8, bias=False)],
+}
+
+
+@pytest.mark.parametrize("complaint", LAYOUTS)
+def test_a_head_is_judged_by_its_weights_alone_as_it_is_running(complaint: str) -> None:
+    running = head_of(*LAYOUTS[complaint])
+    rebuilt = head_of_weights(running.state_dict())
+    assert rebuilt is not None
+    holds, detail = verify_projection(rebuilt)
+    assert holds == verify_projection(running)[0] == (complaint == "right")
+    assert holds or complaint in detail
+    vectors = functional.normalize(torch.randn(3, 24), dim=-1)
+    assert complaint != "right" or torch.equal(rebuilt(vectors), running(vectors))
+
+
+def test_the_tenth_layer_comes_after_the_ninth() -> None:
+    layers = [*(nn.Linear(8, 8) for _ in range(9)), nn.LayerNorm(8), nn.Linear(8, 4, bias=False)]
+    rebuilt = head_of_weights(dict(reversed(nn.Sequential(*layers).state_dict().items())))
+    assert rebuilt is not None
+    assert verify_projection(rebuilt)[0]
+
+
+def test_weights_that_are_no_head_are_refused_in_words() -> None:
+    assert head_of_weights({}) is None
+    assert head_of_weights(nn.Sequential(nn.LayerNorm(8)).state_dict()) is None
+    with pytest.raises(ConfigError, match="'fc1' has no number"):
+        head_of_weights({"fc1.weight": torch.zeros(4, 8), "norm.weight": torch.zeros(4)})
+    with pytest.raises(ConfigError, match="one gives 16 numbers, the next takes 12"):
+        head_of_weights(nn.Sequential(nn.Linear(24, 16), nn.Linear(12, 8)).state_dict())

@@ -73,11 +73,42 @@ def test_good_predictions_pass_the_bars_and_collapsed_ones_do_not() -> None:
     for predictions in (good, collapsed):
         seen = inspect_predictions(predictions, targets, articles)
         record = EpochRecord(
-            epoch=1, margin=seen.margin, pairwise_cosine=seen.pairwise_cosine, same_article_negatives=0
+            epoch=1,
+            margin=seen.margin,
+            pairwise_cosine=seen.pairwise_cosine,
+            effective_rank=seen.effective_rank,
+            effective_rank_limit=seen.effective_rank_limit,
+            same_article_negatives=0,
         )
         verdicts.append({name: judged.verdict for name, judged in judge_checks(CheckBars(), record).items()})
     assert set(verdicts[0].values()) == {"passed"}
-    assert verdicts[1] == {"margin": "missed", "pairwise_cosine": "missed", "same_article_negatives": "passed"}
+    assert verdicts[1] == {
+        **dict.fromkeys(("margin", "pairwise_cosine"), "missed"),
+        **dict.fromkeys(("same_article_negatives", "effective_rank"), "passed"),  # noise around it keeps directions
+    }
+
+
+def test_few_directions_are_caught_where_pairs_are_as_far_apart_as_ever() -> None:
+    plane = functional.normalize(torch.cat([units(300, 4), torch.zeros(300, 60)], dim=1), dim=-1)
+    seen = inspect_predictions(plane, plane, np.arange(300))
+    record = EpochRecord(
+        epoch=1,
+        pairwise_cosine=seen.pairwise_cosine,
+        effective_rank=seen.effective_rank,
+        effective_rank_limit=seen.effective_rank_limit,
+    )
+    judged = judge_checks(CheckBars(), record)
+    assert judged["pairwise_cosine"].verdict == "passed"
+    assert judged["effective_rank"].verdict == "missed"
+
+
+def test_the_bar_on_directions_is_what_the_windows_allow() -> None:
+    def verdict(rank: float, limit: int | None) -> str:
+        record = EpochRecord(epoch=1, effective_rank=rank, effective_rank_limit=limit)
+        return judge_checks(CheckBars(), record)["effective_rank"].verdict
+
+    assert (verdict(9.0, 512), verdict(11.0, 512), verdict(9.0, None)) == ("missed", "passed", "missed")
+    assert (verdict(3.0, 8), verdict(1.5, 8)) == ("passed", "missed")
 
 
 def test_both_spaces_are_ranked_and_one_may_fail_where_the_other_does_not() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from engine.cli import main
 from tests.reference.small_training import make_run, train_run
@@ -98,10 +102,80 @@ def test_a_run_is_judged_by_its_own_gates_and_checks(tmp_path: Path) -> None:
     train_run(run)
     found = json.loads(invoke("--run-dir", run.path, "--json").stdout)
     assert set(found["gates"]) == {"val_cosine@2"}
-    assert set(found["checks"]) == {"margin", "same_article_negatives", "pairwise_cosine", "projection_head"}
+    assert set(found["checks"]) == {
+        *("margin", "same_article_negatives", "pairwise_cosine", "effective_rank"),
+        "projection_head",
+    }
     record = run.read_history()[1]
     assert found["gates"]["val_cosine@2"]["value"] == record.val_cosine
     assert invoke("--run-dir", run.path, "--epoch", "1", "--json").stdout.startswith('{"epoch":1,')
     assert "has no gate" in invoke("--run-dir", run.path, "--epoch", "1").stdout
     passed = json.loads(invoke("--run-dir", run.path, "--gate", "-1", "--json").stdout)
     assert passed["gates"]["val_cosine@2"]["verdict"] == "passed"
+    saved = run.checkpoints / "best"
+    assert invoke("--checkpoint", saved).stdout.startswith("[CHECK] projection_head PASSED: unit length")
+
+
+def save_foreign(path: Path, *layers: nn.Module, part: str = "head.mlp") -> Path:
+    """A safetensors file of another program."""
+    weights = {f"{part}.{name}": tensor for name, tensor in nn.Sequential(*layers).state_dict().items()}
+    save_file({"model.weight": torch.zeros(3, 3), **weights}, path)
+    return path
+
+
+def test_a_foreign_head_is_verified_from_its_weights(tmp_path: Path) -> None:
+    layers = [nn.Linear(24, 16), nn.GELU(), nn.LayerNorm(16)]
+    good = save_foreign(tmp_path / "good.safetensors", *layers, nn.Linear(16, 8, bias=False))
+    bad = save_foreign(tmp_path / "bad.safetensors", *layers, nn.Linear(16, 8), part="net.projection_head")
+    assert invoke("--checkpoint", good).exit_code == 0
+    result = invoke("--checkpoint", bad)
+    assert result.exit_code == 1
+    assert result.stdout == "[CHECK] projection_head MISSED: the last layer has a bias (bad.safetensors)\n"
+    found = json.loads(invoke("--checkpoint", bad, "--json").stdout)
+    assert found["checks"]["projection_head"]["verdict"] == "missed"
+
+
+def test_a_checkpoint_that_cannot_be_verified_is_refused(tmp_path: Path) -> None:
+    headless = save_foreign(tmp_path / "none.safetensors", nn.Linear(4, 4), part="decoder")
+    (tmp_path / "torn.safetensors").write_bytes(headless.read_bytes()[:50])
+    for place, said in ((headless, "holds no projection head"), (tmp_path / "torn.safetensors", "cannot be read")):
+        result = invoke("--checkpoint", place)
+        assert result.exit_code == 2
+        assert said in result.stderr
+    run = make_run(tmp_path / "small-0001", epochs=1, loss__contrast_space="target")
+    train_run(run)
+    assert invoke("--checkpoint", run.checkpoints / "best").exit_code == 2
+
+
+def test_a_run_is_judged_by_the_head_it_saved(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "small-0001", epochs=2)
+    train_run(run)
+    meta = json.loads((run.checkpoints / "best" / "meta.json").read_text())
+    file = run.checkpoints / "best" / "model.safetensors"
+    save_file({**load_file(file), "head.mlp.3.bias": torch.zeros(8)}, file)
+    meta["sha256"]["model.safetensors"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (run.checkpoints / "best" / "meta.json").write_text(json.dumps(meta))
+    found = json.loads(invoke("--run-dir", run.path, "--json").stdout)["checks"]["projection_head"]
+    assert found["verdict"] == "missed"
+    assert "the last layer has a bias" in found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "verdict"),
+    [
+        ({"val_lift": 0.05, "unseen_lift": 0.04}, "passed"),
+        ({"val_lift": 0.05, "unseen_lift": 0.0}, "missed"),
+        ({"val_lift": 0.05, "unseen_lift": 0.0, "lift_gap_error": 0.02}, "passed"),
+        ({"val_lift": 0.05, "unseen_lift": float("nan")}, "undecidable"),
+        ({"val_lift": 0.05, "unseen_lift": None, "unseen_windows": 100}, "undecidable"),
+        ({"val_lift": 0.05, "unseen_lift": None}, None),
+        ({"val_lift": 0.05}, None),
+    ],
+)
+def test_lifts_are_compared_where_unseen_articles_were_measured(
+    tmp_path: Path, numbers: dict[str, float | None], verdict: str | None
+) -> None:
+    result = invoke("--history", history(tmp_path, [row(2, 0.6, margin=0.3) | numbers]), "--json")
+    judged = json.loads(result.stdout)["checks"].get("lift_gap")
+    assert (judged and judged["verdict"]) == verdict
+    assert result.exit_code == {"passed": 0, "missed": 1, "undecidable": 2, None: 0}[verdict]

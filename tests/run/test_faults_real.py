@@ -21,7 +21,8 @@ from engine.run.directory import RunDirectory, is_locked
 from engine.run.events import read_events
 from engine.run.runs_file import RunsFile
 from engine.run.state import Status, derive_status, fold
-from tui.control.actions import Actions, RefusedError
+from tui.control.actions import Actions
+from tui.control.plans import RefusedError
 from tui.control.views import RunView, Watcher
 
 WRAPPER = [sys.executable, "-P", "-m", "engine.run.wrapper"]

@@ -61,7 +61,10 @@ def test_a_recorded_run_folds_into_its_numbers() -> None:
     assert [record.val_cosine for record in state.epochs] == list(AMN_HISTORY)
     assert state.best == state.latest == state.epochs[3]
     assert state.gates["val_cosine@2"].verdict == "passed"
-    assert set(state.checks[2]) == {"margin", "same_article_negatives", "pairwise_cosine", "projection_head"}
+    assert set(state.checks[2]) == {
+        *("margin", "same_article_negatives", "pairwise_cosine", "effective_rank"),
+        "projection_head",
+    }
     assert set(state.checkpoints) == {"best", "last"}
     assert [point.step for point in state.points] == list(range(5, 4 * STEPS + 1, 5))
     assert isinstance(state.ending, RunFinished)
