@@ -17,11 +17,14 @@ from engine.run.convert import ConfigError
 P = ParamSpec("P")
 
 VERBS = {
+    "align": "Fit a linear map from predictions to the truth; judge it on other articles.",
     "bench": "Measure speeds as ratios within one run.",
     "check": "Judge the gate and the sanity checks of an epoch from a run or a history file.",
     "compare-models": "Train and evaluate every kind of model alike; print one table.",
     "data": "Describe and import corpora.",
     "evaluate": "Evaluate a checkpoint's retrieval over a FAISS index.",
+    "preflight": "Look at the data before anything is trained on them.",
+    "rerank": "Fit a reranker of the first 50 candidates; judge it on other articles.",
     "train": "Train a model; normally launched by the control room.",
 }
 

@@ -111,8 +111,9 @@ def import_(vectors: Path, articles: Path, embedder: str, out: Path, name: str, 
 @click.option("--preset", required=True, metavar="NAME", help="Which one, of those above.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The corpus folder to make.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Equal seeds, equal files.")
+@click.option("--npz", type=click.Path(path_type=Path), help="Also write its windows out, without article ids.")
 @user_errors
-def synth(preset: str, out: Path, seed: int) -> None:
+def synth(preset: str, out: Path, seed: int, npz: Path | None) -> None:
     """Make a corpus of numbers alone, whose outcome is known beforehand: to try the gates and the triage on.
 
     \b
@@ -124,14 +125,19 @@ def synth(preset: str, out: Path, seed: int) -> None:
     collapse   cosine passes with one answer for everything
     leak       learned by heart where it is split by window
     """
-    from engine.data.synth import find_preset, write_scenario
+    from engine.data.synth import find_preset, write_scenario, write_windows
 
     scenario = find_preset(preset)
+    if npz and npz.exists():
+        raise ConfigError(f"--npz: {npz} exists, and is never overwritten. Name another file.")
     made = write_scenario(scenario, out, seed)
     click.echo(
         f"{made.folder}: {made.num_chunks:,} chunks of {len(made.titles):,} articles, {made.dim} dimensions, "
         f"{made.manifest.embedder}; the best possible val_cosine on unseen articles is about {scenario.ceiling:.2f}"
     )
+    if npz:
+        num_windows = write_windows(made, npz, DEFAULTS.context)
+        click.echo(f"{npz}: {num_windows:,} windows of {DEFAULTS.context} chunks and a target, no articles named")
 
 
 def _folder(corpus: str) -> Path:

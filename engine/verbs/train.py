@@ -8,42 +8,25 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from engine.cli import user_errors
-from engine.run.convert import ConfigError, convert_section
+from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, take_lock
 from engine.run.events import RunFinished
-from engine.run.files import write_atomically
-from engine.run.settings import DataConfig, RunConfig
-from engine.run.spec import RunSpec, apply_patch
 from engine.run.wrapper import LOCK_FD_VARIABLE
+from engine.verbs.run_flags import create_run
+
+if TYPE_CHECKING:
+    from engine.data.split import Split
+    from engine.data.windows import WindowSource
+    from engine.recorder import Recorder
 
 log = logging.getLogger("engine")
-
-# The playbook's flags, and the settings that they are.
-SETTINGS = {
-    "model_type": "model.kind",
-    "d_model": "model.width",
-    "n_layers": "model.layers",
-    "temperature": "loss.temperature",
-    "lambda_con": "loss.lambda_con",
-    "lambda_ar": "loss.lambda_ar",
-    "batch_size": "sampler.batch_size",
-    "grad_accum_steps": "sampler.accumulate",
-    "lr": "optimizer.lr",
-    "warmup_steps": "schedule.warmup_steps",
-    "epochs": "epochs",
-    "seed": "seed",
-    "device": "device",
-}
 
 
 class StopRequest:
@@ -81,6 +64,7 @@ class StopRequest:
 @click.option("--model-type", type=click.Choice(["mamba_s", "amn", "gru", "transformer"]), help="Model to train.")
 @click.option("--train-npz", type=click.Path(path_type=Path), help="File of windows to train on.")
 @click.option("--corpus", help="Corpus folder, or embedded:NAME, instead of --train-npz.")
+@click.option("--eval-npz", type=click.Path(path_type=Path), help="File of windows of articles not trained on.")
 @click.option("--val-split", type=float, help="Share held out for validation.")
 @click.option("--temperature", type=float, help="Temperature of InfoNCE.")
 @click.option("--lambda-con", type=float, help="Weight of InfoNCE.")
@@ -94,9 +78,18 @@ class StopRequest:
 @click.option("--n-layers", type=int, help="Blocks or layers.")
 @click.option("--seed", type=int, help="Seed of weights, order and corruption.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
+@click.option(
+    "--override-preflight", metavar="REASON", help="Train although the preflight blocks; the reason is recorded."
+)
 @user_errors
-def command(run_dir: Path | None, resume: bool, save_dir: Path | None, **flags: Any) -> int:  # Any: click's values
-    """Train a model.
+def command(
+    run_dir: Path | None,
+    resume: bool,
+    save_dir: Path | None,
+    override_preflight: str | None,
+    **flags: Any,  # Any: click's values
+) -> int:
+    """Train a model. The data are looked at first; what must pass and does not blocks.
 
     Exit codes: 0 finished, or stopped as asked; 1 a number was not finite; 2 could not.
     """
@@ -105,6 +98,8 @@ def command(run_dir: Path | None, resume: bool, save_dir: Path | None, **flags: 
         raise ConfigError(
             "train needs either --run-dir DIR or --save-dir DIR with flags. See `lvm-engine train --help`."
         )
+    if override_preflight is not None and not override_preflight.strip():
+        raise ConfigError("--override-preflight: the reason is blank. Say why it may be trained all the same.")
     if run_dir is not None:
         if given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -114,16 +109,16 @@ def command(run_dir: Path | None, resume: bool, save_dir: Path | None, **flags: 
         assert save_dir is not None
         if resume:
             raise ConfigError(f"--resume goes with --run-dir: `lvm-engine train --run-dir {save_dir} --resume`.")
-        run = _create_run(save_dir.absolute(), given)
+        run = create_run(save_dir.absolute(), given, override_preflight or "")
     with _logging_to_stdout():
         lock = _hold_lock(run)
         try:
-            return _train(run, resume=resume)
+            return _train(run, resume=resume, reason=override_preflight)
         finally:
             os.close(lock)
 
 
-def _train(run: RunDirectory, *, resume: bool) -> int:
+def _train(run: RunDirectory, *, resume: bool, reason: str | None) -> int:
     """Train a run whose lock is held; returns the exit code."""
     spec = run.read_spec()
     from engine.recorder import Recorder
@@ -141,7 +136,7 @@ def _train(run: RunDirectory, *, resume: bool) -> int:
         raise
     try:
         with stop.listening():
-            return _train_recorded(recorder, stop, resume=resume)
+            return _train_recorded(recorder, stop, resume=resume, reason=reason or spec.preflight_override)
     except Exception as error:
         message = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):  # a full disk is often why
@@ -151,12 +146,14 @@ def _train(run: RunDirectory, *, resume: bool) -> int:
         recorder.close()
 
 
-def _train_recorded(recorder: Any, stop: StopRequest, *, resume: bool) -> int:  # Any: a Recorder, imported late
+def _train_recorded(recorder: Recorder, stop: StopRequest, *, resume: bool, reason: str) -> int:
     from engine.data.split import split_windows
     from engine.data.windows import open_windows
     from engine.device import pick_device, set_threads
     from engine.models.floors import measure_floors
+    from engine.preflight.verdict import needs_verdict
     from engine.trainer import Trainer
+    from engine.validation import open_unseen
 
     spec = recorder.spec
     device = pick_device(spec.config.device)
@@ -165,81 +162,38 @@ def _train_recorded(recorder: Any, stop: StopRequest, *, resume: bool) -> int:  
     split = split_windows(
         source, val_share=spec.data.val_share, test_share=spec.data.test_share, seed=spec.data.split_seed
     )
-    trainer = Trainer(spec, source, split, device, recorder, stop)
+    floors: dict[str, float] = {}
+    if needs_verdict(recorder.known.preflight):
+        floors = _look_first(recorder, source, split, stop, reason)
+    trainer = Trainer(spec, source, split, device, recorder, stop, open_unseen(spec.data, Path.cwd(), source))
     if resume:
         trainer.restore()
-    outcome = trainer.train(lambda: measure_floors(source, split.train, split.val))
+    outcome = trainer.train(lambda: floors or measure_floors(source, split.train, split.val))
     return 1 if outcome == "failed" else 0
 
 
-def _create_run(folder: Path, given: dict[str, Any]) -> RunDirectory:
-    """A run directory of the playbook's flags."""
-    run = RunDirectory(folder)
-    if run.spec_file.exists():
-        raise ConfigError(f"{folder}: already holds a run. Go on with `lvm-engine train --run-dir {folder} --resume`.")
-    data = _read_data_flags(given)
-    config = _read_setting_flags(given)
-    _try(data, config)  # no folder is made of flags that cannot be trained with
-    spec = RunSpec(
-        id=run.id,
-        name=config.model.kind,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=config,
-        data=data,
-        argv=[sys.executable, "-m", "engine", "train", "--run-dir", str(folder)],
-        revision=metadata.version("lvm-tui"),
-    )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(run.spec_file, msgspec.json.format(msgspec.json.encode(spec)))
-    return run
+def _look_first(
+    recorder: Recorder, source: WindowSource, split: Split, stop: StopRequest, reason: str
+) -> dict[str, float]:
+    """Run the preflight and act on it; the floors it measured, none where it was asked to stop.
 
-
-def _try(data: DataConfig, config: RunConfig) -> None:
-    """Open and split the data and find the device.
+    A run that is stopped meanwhile has no verdict, so it is looked at when it resumes.
 
     Raises:
-        ConfigError: one of them cannot be.
+        ConfigError: something blocks, and no reason was given why it may be trained all the same.
     """
-    from engine.data.split import split_windows
-    from engine.data.windows import open_windows
-    from engine.device import pick_device
+    from engine.preflight.run import StoppedEarlyError, default_cache, run_preflight
+    from engine.preflight.subject import subject_of
+    from engine.preflight.verdict import act_on
 
-    pick_device(config.device)
-    source = open_windows(data, Path.cwd())
-    split_windows(source, val_share=data.val_share, test_share=data.test_share, seed=data.split_seed)
-
-
-def _read_setting_flags(given: dict[str, Any]) -> RunConfig:
-    """The configuration that the flags ask for; a value that does not do is named by its flag."""
-    config = RunConfig()
-    for name, setting in SETTINGS.items():
-        if name in given:
-            try:
-                config = apply_patch(config, {setting: given[name]})
-            except ConfigError as error:
-                raise ConfigError(f"--{name.replace('_', '-')} {given[name]}: {error}") from None
-    return config
-
-
-def _read_data_flags(given: dict[str, Any]) -> DataConfig:
-    """Data settings, paths made absolute; the context of an npz file is what it holds."""
-    table: dict[str, Any] = {}
-    if "train_npz" in given and "corpus" in given:
-        raise ConfigError("--train-npz and --corpus: name one of them.")
-    if "train_npz" in given:
-        from engine.data.windows import ArrayWindows
-
-        npz = given["train_npz"].absolute()
-        if not npz.is_file():
-            raise ConfigError(f"--train-npz: {npz} does not exist.")
-        # The playbook's evaluation set is a file of its own: nothing of this one is held back for it.
-        table |= {"train_npz": str(npz), "context": ArrayWindows(npz).context, "test_share": 0.0}
-    elif "corpus" in given:
-        corpus = given["corpus"]
-        table["corpus"] = corpus if corpus.startswith("embedded:") else str(Path(corpus).expanduser().absolute())
-    if "val_split" in given:
-        table["val_share"] = given["val_split"]
-    return convert_section(table, DataConfig, where="flags")
+    spec = recorder.spec
+    subject = subject_of(spec.data, spec.gates, Path.cwd(), source, split)
+    try:
+        report = run_preflight(subject, stop_requested=stop, cache=default_cache())
+    except StoppedEarlyError:
+        return {}
+    act_on(report, recorder, reason.strip())
+    return report.floors
 
 
 def _hold_lock(run: RunDirectory) -> int:

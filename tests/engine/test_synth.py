@@ -19,8 +19,20 @@ from msgspec.structs import replace
 from engine.baselines import Queries
 from engine.data.corpus import open_corpus, verify_corpus
 from engine.data.split import Split, split_windows
-from engine.data.synth import EFF_MISS, HOPELESS, LEAK, MISS, PASSES, PRESETS, Planted, Scenario, plant, write_scenario
-from engine.data.windows import UNKNOWN, CorpusWindows
+from engine.data.synth import (
+    EFF_MISS,
+    HOPELESS,
+    LEAK,
+    MISS,
+    PASSES,
+    PRESETS,
+    Planted,
+    Scenario,
+    plant,
+    write_scenario,
+    write_windows,
+)
+from engine.data.windows import UNKNOWN, ArrayWindows, CorpusWindows
 from engine.metrics import retrieval_figures
 from engine.recorder import Recorder
 from engine.retrieval import search_exactly
@@ -223,6 +235,26 @@ def test_the_verb_makes_a_corpus_that_opens_and_verifies(tmp_path: Path) -> None
     assert corpus.manifest.dtype == "float16"
 
 
+def test_windows_written_out_are_the_corpus_windows_and_name_no_articles(tmp_path: Path) -> None:
+    corpus = write_scenario(replace(LEAK, **SMALL), tmp_path / "leak")
+    count = write_windows(corpus, tmp_path / "made" / "leak.npz", CONTEXT)
+    written, source = ArrayWindows(tmp_path / "made" / "leak.npz"), CorpusWindows(corpus, CONTEXT)
+    assert (count, written.num_windows, written.has_articles) == (source.num_windows, source.num_windows, False)
+    for left, right in zip(written.gather(np.arange(9)), source.gather(np.arange(9)), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-3)
+
+
+def test_the_verb_writes_windows_beside_the_corpus_and_never_over_a_file(tmp_path: Path) -> None:
+    made = run("--preset", "leak", "--out", tmp_path / "c", "--npz", tmp_path / "leak.npz")
+    assert (made.exit_code, made.stderr) == (0, "")
+    assert "7,750 windows of 5 chunks and a target, no articles named" in made.stdout
+    assert not ArrayWindows(tmp_path / "leak.npz").has_articles
+    again = run("--preset", "leak", "--out", tmp_path / "d", "--npz", tmp_path / "leak.npz")
+    assert again.exit_code == 2
+    assert "never overwritten" in again.stderr
+    assert not (tmp_path / "d").exists()
+
+
 def test_a_preset_that_is_not_there_is_refused_and_the_nearest_is_named(tmp_path: Path) -> None:
     result = run("--preset", "hopless", "--out", tmp_path / "c")
     assert result.exit_code == 2
@@ -312,7 +344,8 @@ def train(folder: Path, preset: Scenario, *, leaking: bool = False, **patch: Pat
         split = by_window(source, split)
     recorder = Recorder(directory, spec)
     try:
-        trainer = Trainer(spec, source, split, torch.device("cpu"), recorder, lambda: False)
+        unseen = source, split.test
+        trainer = Trainer(spec, source, split, torch.device("cpu"), recorder, lambda: False, unseen)
         assert trainer.train(dict) == "finished"
     finally:
         recorder.close()
@@ -331,7 +364,8 @@ def test_passes_passes_the_gate_and_finds_the_truth(tmp_path: Path) -> None:
     outcome = train(tmp_path, PASSES)
     assert outcome.epoch.val_cosine == pytest.approx(0.55, abs=0.03)
     assert outcome.epoch.val_cosine > GATE
-    assert outcome.checks["pairwise_cosine"] == "passed"
+    assert outcome.checks["pairwise_cosine"] == outcome.checks["effective_rank"] == "passed"
+    assert outcome.checks["lift_gap"] == "passed"
     assert outcome.unseen.r5 > 0.95
 
 
@@ -380,6 +414,8 @@ def test_collapse_passes_the_gate_by_one_answer_for_everything_and_is_caught(tmp
     assert outcome.epoch.val_cosine == pytest.approx(0.595, abs=0.02)
     assert outcome.epoch.pairwise_cosine > 0.9
     assert outcome.checks["pairwise_cosine"] == "missed"
+    # A base of its own lends every answer directions that the model does not have.
+    assert outcome.checks["effective_rank"] == ("missed" if residual == "none" else "passed")
     assert outcome.unseen.r5 < 0.02
 
 
@@ -389,5 +425,6 @@ def test_collapse_passes_the_gate_by_one_answer_for_everything_and_is_caught(tmp
 def test_leak_passes_by_heart_where_it_is_split_by_window_and_not_by_article(tmp_path: Path, leaking: bool) -> None:
     outcome = train(tmp_path, LEAK, leaking=leaking)
     assert (outcome.epoch.val_cosine > GATE) == leaking
+    assert outcome.checks["lift_gap"] == ("missed" if leaking else "passed")
     assert outcome.unseen_cosine < 0.1
     assert outcome.unseen.r5 < 0.02

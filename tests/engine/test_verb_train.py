@@ -24,6 +24,8 @@ from tests.reference.small_training import make_run, weights_digest
 
 FLAGS = shlex.split("--epochs 2 --batch-size 8 --grad-accum-steps 2 --d-model 32 --n-layers 1 --device cpu --seed 3")
 
+ALL_THE_SAME = ["--override-preflight", "overlapping windows on both sides, to see what is said of them"]
+
 
 def invoke(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["train", *map(str, arguments)])
@@ -70,7 +72,8 @@ def test_the_playbooks_command_trains(tmp_path: Path) -> None:
 
 def test_data_without_articles_say_loudly_that_the_split_may_leak(tmp_path: Path) -> None:
     npz = write_npz(tmp_path / "train.npz", articles=False)
-    result = invoke("--train-npz", npz, "--save-dir", tmp_path / "run", "--model-type", "amn", *FLAGS)
+    flags = ["--model-type", "amn", *FLAGS, *ALL_THE_SAME]
+    result = invoke("--train-npz", npz, "--save-dir", tmp_path / "run", *flags)
     assert result.exit_code == 0, result.output
     assert "WARNING THE SPLIT CANNOT BE ARTICLE-DISJOINT" in result.stdout
     events = read_events(tmp_path / "run" / "events.jsonl")
@@ -81,7 +84,8 @@ def test_data_without_articles_say_loudly_that_the_split_may_leak(tmp_path: Path
 def test_without_articles_nobody_can_say_that_no_negative_was_of_the_same_one(tmp_path: Path) -> None:
     for articles, verdict in ((True, "passed"), (False, "undecidable")):
         npz, folder = write_npz(tmp_path / f"{articles}.npz", articles=articles), tmp_path / f"run-{articles}"
-        assert invoke("--train-npz", npz, "--save-dir", folder, "--model-type", "amn", *FLAGS).exit_code == 0
+        flags = ["--model-type", "amn", *FLAGS, *ALL_THE_SAME]
+        assert invoke("--train-npz", npz, "--save-dir", folder, *flags).exit_code == 0
         judged = fold(read_events(folder / "events.jsonl")).checks[2]["same_article_negatives"]
         assert judged.verdict == verdict
 

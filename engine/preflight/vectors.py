@@ -1,0 +1,174 @@
+"""The vectors themselves: whether every one has a direction, how long they are, how many are copies, how they lie.
+
+Legend: N chunks, B rows, D vector width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from engine.data.corpus import SHORTEST, Corpus, FloatArray, map_vectors
+from engine.data.npz import open_npz
+from engine.data.windows import ArrayWindows, CorpusWindows, WindowSource
+from engine.preflight.leaks import row_keys
+from engine.preflight.subject import Side, Subject, sampled
+from engine.run.preflight import PreflightItem
+
+UNIT_TOLERANCE = 1e-2
+"""Lengths this close to 1 were normalised; float16 rounding moves them by 1e-3."""
+DUPLICATES_BAR = 0.01
+MAX_ROWS = 65_536
+MAX_SPREAD_ROWS = 8192
+"""Rows that the principal components are taken of."""
+_ROWS_AT_ONCE = 8192
+
+
+def judge_finite(subject: Subject) -> tuple[PreflightItem, FloatArray]:
+    """Rows that are not finite or shorter than 1e-6: there must be none, since they have no direction.
+
+    Every stored row is read: training, evaluation and payload.
+
+    Returns:
+        The item, and the lengths of the training rows, float32, as stored.
+    """
+    others = [StoredRows.source(subject.unseen)] if subject.unseen else []
+    others += [StoredRows.corpus(subject.payload)] if subject.payload else []
+    lengths = StoredRows.source(subject.source).lengths()
+    bad, total, first = 0, 0, ""
+    for rows, found in [(StoredRows.source(subject.source), lengths), *((rows, rows.lengths()) for rows in others)]:
+        broken = np.flatnonzero(~(np.isfinite(found) & (found > SHORTEST)))
+        total += len(found)
+        if len(broken) and not first:
+            first = f" The first is row {int(broken[0])} of {rows.name}."
+        bad += len(broken)
+    item = PreflightItem(
+        name="vectors_finite",
+        group="vectors",
+        level="must",
+        verdict="missed" if bad else "passed",
+        value=float(bad),
+        bar=0.0,
+        detail=f"{bad:,} of {total:,} vectors are zero or not finite, so they have no direction.{first} "
+        "Embed those chunks again, or leave them out"
+        if bad
+        else f"all {total:,} vectors are finite and none is zero",
+    )
+    return item, lengths
+
+
+def judge_lengths(subject: Subject, lengths: FloatArray) -> PreflightItem:
+    """Lengths |x| as stored: they should be 1 where the manifest says that they were normalised.
+
+    Whatever they are, vectors are normalised when they are read. int8 rows keep a direction and no length.
+    """
+    corpus = subject.corpus
+    spread_of = f"lengths {lengths.min():.3f} to {lengths.max():.3f}, mean {lengths.mean():.3f}"
+    if corpus is not None and corpus.manifest.dtype == "int8":
+        return _inform("vector_lengths", None, "stored as int8, which keeps directions and no lengths")
+    off = float(np.abs(lengths - 1).max())
+    promised = corpus is not None and corpus.manifest.norm == "l2_once"
+    if not promised:
+        unit = "unit vectors" if off <= UNIT_TOLERANCE else "not unit vectors; they are normalised when they are read"
+        return _inform("vector_lengths", float(lengths.mean()), f"{spread_of}: {unit}")
+    missed = off > UNIT_TOLERANCE
+    remedy = "; the manifest says l2_once, which is not so. Import the corpus again" if missed else ": unit vectors"
+    return PreflightItem(
+        name="vector_lengths",
+        group="vectors",
+        level="should",
+        verdict="missed" if missed else "passed",
+        value=off,
+        bar=UNIT_TOLERANCE,
+        detail=f"{spread_of}{remedy}",
+    )
+
+
+def judge_duplicates(subject: Subject) -> PreflightItem:
+    """Share of chunks that are copies of an earlier one: 1 - distinct / all.
+
+    A copy of the truth in the payload is as good an answer, and counts as a miss.
+    """
+    side = Side.of(subject.source, np.arange(subject.source.num_windows), MAX_ROWS)
+    blocks = range(0, len(side.numbers), _ROWS_AT_ONCE)
+    keys = np.concatenate([row_keys(side.vectors(slice(start, start + _ROWS_AT_ONCE))) for start in blocks])
+    share = 1 - len(np.unique(keys)) / len(keys)
+    missed = share > DUPLICATES_BAR
+    remedy = ". A copy of the truth counts as a miss: remove repeated boilerplate" if missed else ""
+    return PreflightItem(
+        name="exact_duplicates",
+        group="vectors",
+        level="should",
+        verdict="missed" if missed else "passed",
+        value=share,
+        bar=DUPLICATES_BAR,
+        detail=f"{share:.2%} of the chunks are copies of others (bar {DUPLICATES_BAR:.0%})"
+        f"{sampled(len(keys), side.total)}{remedy}",
+    )
+
+
+def describe_spread(subject: Subject) -> PreflightItem:
+    """Anisotropy: the mean cosine of two chunks, (N |mean|^2 - 1) / (N - 1), and the first component's share of the
+    variance, lambda_1 / sum of lambda.
+
+    Where all vectors point one way, a prediction that says nothing has a high cosine.
+    """
+    vectors = Side.of(subject.source, np.arange(subject.source.num_windows), MAX_SPREAD_ROWS).vectors()
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    pairwise = float((len(vectors) * mean @ mean - 1) / (len(vectors) - 1))
+    centred = vectors - mean.astype(np.float32)
+    variances = np.linalg.eigvalsh(centred.T @ centred)
+    first = float(variances[-1] / max(float(variances.sum()), SHORTEST))
+    return _inform(
+        "anisotropy",
+        pairwise,
+        f"two chunks have a cosine of {pairwise:.3f} on average, so much of any val_cosine comes for nothing; the "
+        f"first principal component holds {first:.1%} of the variance",
+    )
+
+
+class StoredRows:
+    """Stored rows, before anything is normalised."""
+
+    def __init__(self, name: str, arrays: list[Any]) -> None:  # Any: memory-mapped arrays of several types
+        self.name = name
+        self._arrays = arrays
+
+    @classmethod
+    def source(cls, source: WindowSource) -> StoredRows:
+        """Of windows of either kind."""
+        if isinstance(source, CorpusWindows):
+            return cls.corpus(source.corpus)
+        assert isinstance(source, ArrayWindows)
+        return cls.windows(source)
+
+    @classmethod
+    def corpus(cls, corpus: Corpus) -> StoredRows:
+        """(N, D) of a corpus."""
+        return cls(str(corpus.vectors_file), [map_vectors(corpus.vectors_file)])
+
+    @classmethod
+    def windows(cls, source: ArrayWindows) -> StoredRows:
+        """Targets and contexts of a file."""
+        arrays = open_npz(source.path)
+        shapes = [(source.num_windows, source.dim), (source.num_windows, source.context, source.dim)]
+        return cls(str(source.path), [array for shape in shapes for array in arrays.values() if array.shape == shape])
+
+    def lengths(self) -> FloatArray:
+        """Of every row, float32; not finite where the row is not."""
+        with np.errstate(all="ignore"):  # what overflows is what is looked for
+            return np.concatenate([np.sqrt(np.einsum("bd,bd->b", block, block)) for block in self._blocks()])
+
+    def _blocks(self) -> Iterator[FloatArray]:
+        for array in self._arrays:
+            for start in range(0, len(array), _ROWS_AT_ONCE):
+                block = np.asarray(array[start : start + _ROWS_AT_ONCE], np.float32)
+                yield block.reshape(-1, block.shape[-1])
+
+
+def _inform(name: str, value: float | None, detail: str) -> PreflightItem:
+    return PreflightItem(
+        name=name, group="vectors", level="info", verdict="passed", value=value, bar=None, detail=detail
+    )
