@@ -41,7 +41,7 @@ class Queries:
     truth_chunks: IndexArray
     """(Q,)"""
     context_chunks: IndexArray
-    """(Q, L)"""
+    """(Q, L); -1 for one that the payload does not hold."""
     articles: IndexArray
     """(Q,) article of each"""
     topics: list[str]
@@ -61,6 +61,24 @@ class Queries:
             articles=articles,
             topics=[corpus.topics[topic] for topic in corpus.topic_of_article[articles].tolist()],
         )
+
+    def take(self, rows: IndexArray) -> Queries:
+        """Those of (R,) int64 rows, in that order."""
+        return Queries(
+            contexts=self.contexts[rows],
+            targets=self.targets[rows],
+            truth_chunks=self.truth_chunks[rows],
+            context_chunks=self.context_chunks[rows],
+            articles=self.articles[rows],
+            topics=[self.topics[row] for row in rows.tolist()],
+        )
+
+    def sha256(self) -> str:
+        """Identity of what is asked, and of what counts as an answer."""
+        digest = hashlib.sha256()
+        for array in (self.contexts, self.targets, self.truth_chunks, self.context_chunks):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +109,8 @@ class Measured:
 class BaselineKey(Struct, frozen=True, kw_only=True):
     """All that floors and ceiling depend on."""
 
-    schema: Literal[2] = 2
-    """Raised when rows hold more than they did, so that rows without it are measured anew."""
+    schema: Literal[3] = 3
+    """Raised when rows or keys are made otherwise than they were, so that older ones are measured anew."""
     corpus_sha256: str
     context: int
     queries_sha256: str
@@ -141,12 +159,13 @@ def measure_baselines(
 
     Args:
         source: windows of the corpus.
-        train: (W,) int64 windows to fit the ridge on.
+        train: (W,) int64 windows to fit the ridge on; without one there is no row for it.
         queries: the sample.
         payload: what is searched.
     """
-    ridge = fit_ridge(source, train)
-    predictions = {name: floor_predictions(name, queries.contexts, ridge) for name in FLOORS}
+    floors = FLOORS if len(train) else [name for name in FLOORS if name != "ridge"]
+    ridge = fit_ridge(source, train) if len(train) else None
+    predictions = {name: floor_predictions(name, queries.contexts, ridge) for name in floors}
     predictions["oracle"] = queries.targets
     return {name: measure(predicted, queries, payload).row for name, predicted in predictions.items()}
 
@@ -154,7 +173,6 @@ def measure_baselines(
 def cached_baselines(
     source: CorpusWindows,
     train: IndexArray,
-    windows: IndexArray,
     queries: Queries,
     payload: Payload,
     folder: Path | None,
@@ -164,7 +182,6 @@ def cached_baselines(
     Args:
         source: windows of the corpus.
         train: (W,) int64 windows to fit the ridge on.
-        windows: (Q,) int64 windows of `queries`.
         queries: the sample.
         payload: what is searched.
         folder: where to keep them; None to measure every time.
@@ -174,10 +191,10 @@ def cached_baselines(
     key = BaselineKey(
         corpus_sha256=source.corpus.sha256,
         context=source.context,
-        queries_sha256=hashlib.sha256(windows.tobytes()).hexdigest(),
+        queries_sha256=queries.sha256(),
         train_sha256=hashlib.sha256(train.tobytes()).hexdigest(),
         ridge_l2=RIDGE_L2,
-        index=payload.index.kind,
+        index=payload.index.identity,
         nprobe=payload.nprobe,
     )
     name = hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:16]

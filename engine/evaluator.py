@@ -21,7 +21,9 @@ from engine.data.corpus import FloatArray, IndexArray
 from engine.data.split import Split
 from engine.data.windows import CorpusWindows
 from engine.metrics import latency_percentiles
-from engine.retrieval import ExactResult, shared_share
+from engine.misses import count_modes, describe_misses
+from engine.reranked import Rerank, Reranked, first_without, rerank_row
+from engine.retrieval import shared_share
 from engine.run.convert import ConfigError
 from engine.run.evals import (
     EvalGate,
@@ -33,7 +35,6 @@ from engine.run.evals import (
     Miss,
     MissMode,
     RetrievalFigures,
-    Retrieved,
 )
 from engine.run.gates import hold
 from engine.run.settings import EvalConfig
@@ -41,8 +42,6 @@ from engine.run.settings import EvalConfig
 Predict = Callable[[FloatArray], FloatArray]
 """(B, L, D) float32 contexts to (B, D) predictions."""
 
-SHOWN = 5
-MAX_MISSES = 100
 MAX_FORWARDS = 200
 """Single forward passes timed; percentiles settle well before."""
 _WARM_UP = 5
@@ -54,7 +53,7 @@ class Evaluation:
     """Everything that was measured."""
 
     rows: dict[str, EvalRow]
-    """By predictor: model, the floors, oracle."""
+    """By predictor: model, reranked (where there is a reranker), the floors, oracle."""
     gates: list[EvalGate]
     index: IndexReport
     latency: Latency
@@ -64,6 +63,9 @@ class Evaluation:
     """Articles the queries come from: the units of the intervals."""
     notes: list[str]
     misses: list[Miss]
+    """A sample of them."""
+    miss_modes: dict[MissMode, int]
+    """All of them, counted."""
 
 
 def evaluate(
@@ -75,8 +77,9 @@ def evaluate(
     config: EvalConfig,
     threads: int,
     cache: Path | None = None,
+    rerank: Rerank | None = None,
 ) -> Evaluation:
-    """Evaluate a predictor on test windows.
+    """Evaluate a predictor on the test windows of a corpus.
 
     Args:
         source: windows of the corpus that is searched.
@@ -86,22 +89,59 @@ def evaluate(
         config: how many queries, and the bars.
         threads: of the single-query searches that are timed.
         cache: folder that keeps the rows of floors and ceiling; None for none.
+        rerank: orders the first 50 candidates anew; the gates are then held against what it makes of them.
 
     Raises:
         ConfigError: there is no test window.
     """
-    windows = sample_queries(split.test, config.limit, config.seed)
-    queries = Queries.gather(source, windows)
-    predicted = _predict_all(predict, queries.contexts)
+    queries = Queries.gather(source, sample_queries(split.test, config.limit, config.seed))
+    return evaluate_queries(
+        source,
+        queries,
+        split.train,
+        predict,
+        payload=payload,
+        config=config,
+        threads=threads,
+        cache=cache,
+        rerank=rerank,
+    )
+
+
+def evaluate_queries(
+    source: CorpusWindows,
+    queries: Queries,
+    train: IndexArray,
+    predict: Predict,
+    *,
+    payload: Payload,
+    config: EvalConfig,
+    threads: int,
+    cache: Path | None = None,
+    rerank: Rerank | None = None,
+) -> Evaluation:
+    """Evaluate a predictor on queries, wherever they come from; otherwise as `evaluate`.
+
+    Args:
+        source: windows of the corpus that is searched.
+        queries: what is asked.
+        train: (W,) int64 windows of `source` to fit the ridge on; of other articles than the queries'.
+    """
+    predicted = predict_all(predict, queries.contexts)
     model = measure(predicted, queries, payload, top=payload.pool(queries))
-    baselines = cached_baselines(source, split.train, windows, queries, payload, cache)
+    reranked = rerank_row(model, predicted, queries, rerank) if rerank else None
+    baselines = cached_baselines(source, train, queries, payload, cache)
     latencies = payload.index.time_single_queries(
         predicted, payload.pool(queries), nprobe=payload.nprobe, threads=threads
     )
     latency = latency_percentiles(latencies, threads)
+    judged = reranked.row if reranked else model.row
+    ranks = reranked.ranks if reranked else model.exact.ranks
+    candidates = reranked.top if reranked else first_without(model.exact.top, queries.context_chunks)
+    best = model.exact.top[:, 0]
     return Evaluation(
-        rows={"model": model.row, **baselines},
-        gates=judge(model.row, latency, config),
+        rows={"model": model.row, **({"reranked": reranked.row} if reranked else {}), **baselines},
+        gates=judge(judged, latency, config),
         index=IndexReport(
             kind=payload.index.kind,
             nlist=payload.index.nlist,
@@ -112,10 +152,11 @@ def evaluate(
         ),
         latency=latency,
         forward=latency_percentiles(_time_forwards(predict, queries.contexts, threads), threads),
-        num_queries=len(windows),
+        num_queries=len(queries.contexts),
         num_articles=len(np.unique(queries.articles)),
-        notes=_notes(model.row, len(windows), config),
-        misses=_describe_misses(source, queries, model.exact, config.seed),
+        notes=_notes(model.row, len(queries.contexts), config, reranked),
+        misses=describe_misses(source.corpus, queries, ranks, candidates, best, config.seed),
+        miss_modes=count_modes(source.corpus, queries, ranks, candidates, best),
     )
 
 
@@ -176,7 +217,7 @@ def eval_line(figures: RetrievalFigures, latency: Latency) -> str:
     )
 
 
-def _predict_all(predict: Predict, contexts: FloatArray) -> FloatArray:
+def predict_all(predict: Predict, contexts: FloatArray) -> FloatArray:
     """(Q, D) float32 predictions; rows that have a direction are brought to unit length."""
     parts = [predict(contexts[start : start + _WINDOWS_AT_ONCE]) for start in range(0, len(contexts), _WINDOWS_AT_ONCE)]
     predicted = np.concatenate(parts).astype(np.float32)
@@ -204,50 +245,15 @@ def _time_forwards(predict: Predict, contexts: FloatArray, threads: int) -> npt.
     return np.array(latencies) / 1e6
 
 
-def _notes(model: EvalRow, num_queries: int, config: EvalConfig) -> list[str]:
+def _notes(model: EvalRow, num_queries: int, config: EvalConfig, reranked: Reranked | None) -> list[str]:
     notes = []
+    if reranked:
+        notes.append(
+            f"the gates are held against the reranked row; reranking took {reranked.ms_a_query:.2f} ms a query, all at "
+            "once, which the latency of the index leaves out"
+        )
     if num_queries < config.limit:
-        notes.append(f"{num_queries:,} queries instead of {config.limit:,}: the test articles have no more windows")
+        notes.append(f"{num_queries:,} queries instead of {config.limit:,}: there are no more windows of test articles")
     if model.num_non_finite:
         notes.append(f"{model.num_non_finite:,} of {num_queries:,} predictions are not finite; no gate can be decided")
     return notes
-
-
-def _describe_misses(source: CorpusWindows, queries: Queries, exact: ExactResult, seed: int) -> list[Miss]:
-    """A sample of the queries whose truth is not in the first 5, with what was found instead."""
-    missed = np.flatnonzero((exact.ranks == 0) | (exact.ranks > SHOWN))
-    if len(missed) > MAX_MISSES:
-        missed = np.sort(np.random.default_rng(seed).choice(missed, MAX_MISSES, replace=False))
-    corpus = source.corpus
-    misses = []
-    for query in missed.tolist():
-        truth = int(queries.truth_chunks[query])
-        article = int(corpus.article_of_chunk[truth])
-        own = set(queries.context_chunks[query].tolist())
-        found = [chunk for chunk in exact.top[query].tolist() if chunk >= 0 and chunk not in own][:SHOWN]
-        misses.append(
-            Miss(
-                title=corpus.titles[article],
-                topic=corpus.topics[corpus.topic_of_article[article]],
-                rank=int(exact.ranks[query]),
-                mode=_mode(source, article, found),
-                context_last=corpus.text(truth - 1),
-                truth=corpus.text(truth),
-                retrieved=[
-                    Retrieved(chunk=chunk, title=corpus.titles[corpus.article_of_chunk[chunk]], text=corpus.text(chunk))
-                    for chunk in found
-                ],
-            )
-        )
-    return misses
-
-
-def _mode(source: CorpusWindows, article: int, found: list[int]) -> MissMode:
-    """Where the first chunk found comes from, as seen from the query's article."""
-    if not found:
-        return "not finite"
-    corpus = source.corpus
-    other = int(corpus.article_of_chunk[found[0]])
-    if other == article:
-        return "own article"
-    return "same topic" if corpus.topic_of_article[other] == corpus.topic_of_article[article] else "unrelated"

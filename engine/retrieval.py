@@ -23,6 +23,7 @@ from msgspec import Struct
 from engine.data.corpus import Corpus, FloatArray, IndexArray, file_sha256
 from engine.fastscan import IndexChoice, IndexKind, RefinedIndex, build_fastscan, factory_string, resolve_kind
 from engine.metrics import Ranks
+from engine.run.evals import IndexOrigin
 from engine.run.files import write_atomically
 
 INDEX_FILE = "index.faiss"
@@ -70,7 +71,8 @@ def search_exactly(
         vectors: (N, D) float32 unit vectors of the corpus.
         queries: (Q, D) float32.
         truths: (Q,) int64, the chunk each query should find.
-        contexts: (Q, L) int64, the chunks each query was made from; the truth is not among them.
+        contexts: (Q, L) int64, the chunks each query was made from, each once, -1 for one that is no chunk; the truth
+            is not among them.
         k: how many of the best chunks to give; 0 for none. At most N.
     """
     num_queries = len(queries)
@@ -82,24 +84,49 @@ def search_exactly(
         rows = finite[start : start + block]
         scores = queries[rows] @ vectors.T  # (B, N)
         bars = np.take_along_axis(scores, truths[rows, None], axis=1)
-        own_context = np.take_along_axis(scores, contexts[rows], axis=1)
+        own_context = np.take_along_axis(scores, np.maximum(contexts[rows], 0), axis=1)
         ranks_with_context[rows] = np.count_nonzero(scores >= bars, axis=1)  # the truth itself makes it start at 1
-        ranks[rows] = ranks_with_context[rows] - np.count_nonzero(own_context >= bars, axis=1)
+        ranks[rows] = ranks_with_context[rows] - np.count_nonzero((own_context >= bars) & (contexts[rows] >= 0), axis=1)
         if k:
             top[rows] = _best(scores, k)
     return ExactResult(ranks, ranks_with_context, top)
 
 
+def search_flat(vectors: FloatArray, queries: FloatArray, k: int) -> IndexArray:
+    """(Q, k) int64: the exactly best chunks of (Q, D) queries, best first; -1 for a query that is not finite."""
+    found = np.full((len(queries), k), -1, np.int64)
+    finite = np.flatnonzero(np.isfinite(queries).all(axis=1))
+    block = max(1, _SCORES_AT_ONCE // len(vectors))
+    for start in range(0, len(finite), block):
+        rows = finite[start : start + block]
+        found[rows] = _best(queries[rows] @ vectors.T, k)
+    return found
+
+
 class ChunkIndex:
     """An inverted-file index over all chunks of a corpus."""
 
-    def __init__(self, index: Any, manifest: IndexManifest, origin: Literal["cached", "built"], reason: str) -> None:
+    def __init__(
+        self,
+        index: Any,
+        *,
+        kind: str,
+        nlist: int,
+        origin: IndexOrigin,
+        reason: str = "",
+        chunk_of_label: IndexArray | None = None,
+        identity: str = "",
+    ) -> None:
         self._index = index
-        self.kind = manifest.kind
-        self.nlist = manifest.nlist
+        self.kind = kind
+        self.nlist = nlist
         self.origin = origin
         self.reason = reason
-        """Why it was built; empty for a cached one."""
+        """Why it was built; empty for one that was not."""
+        self.identity = identity or kind
+        """Tells it from other indexes of the same vectors."""
+        self._chunk_of_label = chunk_of_label
+        """(M,) int64: the chunk that each label of the index stands for; None where labels are chunks."""
 
     def search(self, queries: FloatArray, k: int, *, nprobe: int) -> IndexArray:
         """The k best chunks of every query, best first.
@@ -117,7 +144,9 @@ class ChunkIndex:
         self._index.nprobe = min(nprobe, self.nlist)
         if finite.any():
             found[finite] = self._index.search(np.ascontiguousarray(queries[finite]), k)[1]
-        return found
+        if self._chunk_of_label is None:
+            return found
+        return np.where(found >= 0, self._chunk_of_label[found], -1)
 
     def time_single_queries(self, queries: FloatArray, k: int, *, nprobe: int, threads: int) -> npt.NDArray[np.float64]:
         """Milliseconds of each query searched by itself: (Q,) float64. Queries that are not finite are left out."""
@@ -140,7 +169,14 @@ class ChunkIndex:
         return latencies / 1e6
 
 
-def open_index(corpus: Corpus, vectors: FloatArray, folder: Path | None, *, choice: IndexChoice = "auto") -> ChunkIndex:
+def open_index(
+    corpus: Corpus,
+    vectors: FloatArray,
+    folder: Path | None,
+    *,
+    choice: IndexChoice = "auto",
+    nlist: int | None = None,
+) -> ChunkIndex:
     """The index of a corpus: the cached one if it is of these vectors and whole, else a new one, which is cached.
 
     Args:
@@ -148,13 +184,15 @@ def open_index(corpus: Corpus, vectors: FloatArray, folder: Path | None, *, choi
         vectors: (N, D) float32, its `all_vectors()`.
         folder: where indexes are kept, one subfolder a corpus and kind; None to keep none.
         choice: lists of vectors, lists of codes with exact refinement, or what suits the number of chunks.
+        nlist: lists; what suits the number of chunks by default.
 
     Raises:
         ConfigError: the corpus is too small for the kind that was chosen.
     """
     import faiss
 
-    kind, nlist = resolve_kind(choice, corpus.num_chunks), choose_nlist(corpus.num_chunks)
+    kind, usual = resolve_kind(choice, corpus.num_chunks), choose_nlist(corpus.num_chunks)
+    nlist = nlist or usual
     wanted = IndexManifest(
         corpus_sha256=corpus.sha256,
         kind=factory_string(kind, nlist, corpus.dim),
@@ -162,19 +200,34 @@ def open_index(corpus: Corpus, vectors: FloatArray, folder: Path | None, *, choi
         dim=corpus.dim,
         num_chunks=corpus.num_chunks,
     )
-    subfolder = corpus.sha256[:16] if kind == "flat" else f"{corpus.sha256[:16]}-{kind}"
+    subfolder = "-".join(
+        [corpus.sha256[:16], *([] if kind == "flat" else [kind]), *([] if nlist == usual else [str(nlist)])]
+    )
     home = folder / subfolder if folder else None
     reason = _why_not_cached(home, wanted) if home else "no folder to keep it in"
     if home and not reason:
         index = faiss.read_index(str(home / INDEX_FILE))
-        return ChunkIndex(_searchable(index, kind, vectors), wanted, "cached", "")
+        return ChunkIndex(_searchable(index, kind, vectors), kind=wanted.kind, nlist=nlist, origin="cached")
     index = _build(vectors, kind, nlist)
     if home:
         try:
             _keep(index, wanted, home)
         except (OSError, RuntimeError) as error:  # FAISS reports a full or read-only disk as RuntimeError
             reason = f"{reason}, and it could not be kept: {error}"
-    return ChunkIndex(_searchable(index, kind, vectors), wanted, "built", reason)
+    return ChunkIndex(_searchable(index, kind, vectors), kind=wanted.kind, nlist=nlist, origin="built", reason=reason)
+
+
+def build_index(vectors: FloatArray, *, choice: IndexChoice = "auto", nlist: int | None = None) -> ChunkIndex:
+    """An index of vectors that belong to no corpus folder, kept nowhere; otherwise as `open_index`.
+
+    Args:
+        vectors: (N, D) float32 unit vectors.
+        choice: see `open_index`.
+        nlist: see `open_index`.
+    """
+    kind, nlist = resolve_kind(choice, len(vectors)), nlist or choose_nlist(len(vectors))
+    index = _searchable(_build(vectors, kind, nlist), kind, vectors)
+    return ChunkIndex(index, kind=factory_string(kind, nlist, vectors.shape[1]), nlist=nlist, origin="built")
 
 
 def choose_nlist(num_chunks: int) -> int:
@@ -191,7 +244,7 @@ def ranks_of(found: IndexArray, truths: IndexArray, contexts: IndexArray, *, k: 
     Args:
         found: (Q, K) int64 chunks, best first; -1 for none.
         truths: (Q,) int64.
-        contexts: (Q, L) int64.
+        contexts: (Q, L) int64, -1 for one that is no chunk.
         k: only the first k that are left count.
 
     Returns:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ def import_corpus(
     name: str = "",
     source: str = "",
     licence: str = "",
+    extra: Mapping[str, bytes] | None = None,
 ) -> Corpus:
     """Make a corpus folder.
 
@@ -59,6 +61,7 @@ def import_corpus(
         name: what to call it; the folder's name by default.
         source: where the texts come from.
         licence: of the texts.
+        extra: further files of the folder, by name; the manifest records them too.
 
     Raises:
         ConfigError: the files are damaged or do not belong together, a vector has no direction, or `out` exists.
@@ -78,9 +81,11 @@ def import_corpus(
     workplace = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     workplace.mkdir(parents=True)
     try:
-        names = (f"vectors_{_SUFFIX[dtype]}.npy", "articles.jsonl.gz")
+        names = (f"vectors_{_SUFFIX[dtype]}.npy", "articles.jsonl.gz", *(extra or {}))
         norm = _write_vectors(vectors, workplace / names[0], dtype, vectors_file)
         _write_articles(articles_file, workplace / names[1])
+        for extra_name, content in (extra or {}).items():
+            write_atomically(workplace / extra_name, content)
         manifest = Manifest(
             name=name or out.name,
             embedder=embedder.strip(),

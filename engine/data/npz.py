@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,15 +24,19 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 """Signature, then lengths of the name and of the extra field, at the end of a zip member's 30-byte local header."""
 
 
-def open_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def open_npz(path: Path, keys: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an npz file by key, read-only.
+
+    Args:
+        path: the file.
+        keys: those to open where they are there, so that others may hold what is never opened here; None for all.
 
     Raises:
         ConfigError: it is missing, no npz, damaged, holds pickled objects, or would unpack beyond the limit.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            members = [entry for entry in archive.infolist() if _is_wanted(entry.filename, keys)]
             names = [entry.filename for entry in members]
             if len(set(names)) != len(names):
                 raise ConfigError(f"{path}: a key occurs twice; write the file again with numpy.savez.")
@@ -42,6 +47,10 @@ def open_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise ConfigError(
             f"{path}: not a whole npz file ({error}). Copy it again, or write it with numpy.savez."
         ) from None
+
+
+def _is_wanted(name: str, keys: Collection[str] | None) -> bool:
+    return name.endswith(".npy") and (keys is None or name.removesuffix(".npy") in keys)
 
 
 def _open_member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[Any]:

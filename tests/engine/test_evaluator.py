@@ -17,6 +17,7 @@ from engine.baselines import Payload
 from engine.checkpoint import CheckpointMeta, save_checkpoint
 from engine.data.split import Split, split_windows
 from engine.data.windows import CorpusWindows
+from engine.evaluation_text import render
 from engine.evaluator import Evaluation, eval_line, evaluate, sample_queries
 from engine.metrics import latency_percentiles
 from engine.models.registry import build_head, build_model
@@ -24,7 +25,7 @@ from engine.retrieval import open_index
 from engine.run.convert import ConfigError
 from engine.run.evals import Miss, read_report
 from engine.run.settings import DataConfig, EvalConfig, ModelConfig, RunConfig
-from engine.verbs.evaluate import command, render
+from engine.verbs.evaluate import command
 from tests.reference.plain_retrieval import rank_of_truth, share_within
 from tests.reference.small_corpus import make_corpus
 
@@ -337,7 +338,7 @@ def test_the_kind_of_index_can_be_chosen_and_is_reported(source: CorpusWindows, 
         assert report.index.recall50 is not None
         assert report.index.recall50 > 0.9
     assert kinds["auto"] == kinds["flat"] == "IVF16,Flat"
-    assert kinds["fastscan"] == "IVF16,PQ8x4fs,RFlat k_factor=4"
+    assert kinds["fastscan"] == "IVF16(SQfp16),PQ8x4fsr,RFlat k_factor=8"
     small = save_model(tmp_path / "small", DataConfig(corpus=str(source.corpus.folder), context=CONTEXT))
     refused = run(tmp_path, small, "--index", "fastscan")
     assert (refused.exit_code, refused.stdout) == (2, "")

@@ -93,7 +93,7 @@ def test_both_kinds_are_kept_side_by_side(corpus: Corpus, tmp_path: Path) -> Non
     built = {kind: open_index(corpus, vectors, tmp_path / "i", choice=kind) for kind in ("flat", "fastscan")}  # type: ignore[arg-type]
     assert {kind: index.kind for kind, index in built.items()} == {
         "flat": "IVF16,Flat",
-        "fastscan": "IVF16,PQ8x4fs,RFlat k_factor=4",
+        "fastscan": "IVF16(SQfp16),PQ8x4fsr,RFlat k_factor=8",
     }
     for kind, index in built.items():
         kept = open_index(corpus, vectors, tmp_path / "i", choice=kind)  # type: ignore[arg-type]
