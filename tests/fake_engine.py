@@ -26,6 +26,7 @@ from engine.run.events import (
     EpochRecord,
     EventWriter,
     GateJudged,
+    RunFailed,
     RunFinished,
     RunStarted,
     RunStopped,
@@ -33,6 +34,9 @@ from engine.run.events import (
 from engine.run.files import write_atomically
 from engine.run.gates import judge_checks, judge_gate
 from engine.run.settings import CheckBars, Gate
+
+sys.path.insert(0, str(Path(__file__).parent))
+from recorded_preflight import as_event, preflight_report
 
 STEPS = 10
 """Steps of an epoch; the stop file is looked for after each."""
@@ -44,6 +48,12 @@ def main() -> int:
     if options.verb == "evaluate":
         time.sleep(600 if options.sleep else 0)
         return evaluate(options.out)
+    if options.verb in {"align", "rerank"}:
+        options.out.write_text("fitted")
+        return 0
+    if options.verb == "preflight":
+        write_atomically(RunDirectory(options.run_dir).preflight_file, msgspec.json.encode(preflight_report()))
+        return 0
     if options.ignore_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if options.stubborn_child:
@@ -62,7 +72,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("verb", choices=["train", "evaluate"])
+    parser.add_argument("verb", choices=["train", "evaluate", "align", "rerank", "preflight"])
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--epochs", type=int, default=3)
@@ -75,6 +85,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--stubborn-child", action="store_true")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--leaks", action="store_true", help="train: the preflight finds a leak")
     parser.add_argument("--sleep", action="store_true", help="evaluate: never come to an end")
     return parser.parse_known_args()[0]
 
@@ -90,6 +101,8 @@ def train(options: argparse.Namespace) -> int:
     saved = run.path / "steps"
     step = int(saved.read_text()) if options.resume and saved.exists() else 0
     writer = EventWriter(run.events_file)
+    if options.leaks and not look_at_data(run, writer):
+        return 2
     writer.write(
         RunStarted(
             epochs=options.epochs,
@@ -125,6 +138,16 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def look_at_data(run: RunDirectory, writer: EventWriter) -> bool:
+    """Find a leak, as the engine records it; whether the training may go on all the same."""
+    report = preflight_report(leaks=True, override=run.read_spec().preflight_override)
+    write_atomically(run.preflight_file, msgspec.json.encode(report))
+    writer.write(as_event(report))
+    if not report.override:
+        writer.write(RunFailed(message=f"preflight: {report.blocking[0].detail}"))
+    return bool(report.override)
+
+
 def make_record(epoch: int, step: int, value: float, seconds: float) -> EpochRecord:
     """A healthy epoch's record."""
     return EpochRecord(
@@ -135,6 +158,7 @@ def make_record(epoch: int, step: int, value: float, seconds: float) -> EpochRec
         margin=0.31,
         same_article_negatives=0,
         pairwise_cosine=0.08,
+        effective_rank=96.0,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import tomli
+from recorded_preflight import as_event, preflight_report
 from recorded_report import eval_report
 
 from engine.run.convert import convert_section
@@ -32,6 +33,7 @@ from engine.run.events import (
     encode_event,
 )
 from engine.run.gates import judge_checks, judge_gate
+from engine.run.preflight import PreflightReport
 from engine.run.settings import DataConfig, Fix, Gate, ModelConfig, RunConfig
 from engine.run.spec import RunSpec
 from engine.run.state import Status, fold
@@ -186,6 +188,7 @@ def run_events(
     is_finished: bool = False,
     head_is_right: bool = True,
     steps_of_next: int = 0,
+    preflight: PreflightReport | None = None,
     **changes: float | int | None,
 ) -> list[Event]:
     """What an engine records over the epochs whose val_cosine are `values`, numbered and stamped from `BEGAN` on.
@@ -200,6 +203,7 @@ def run_events(
         is_finished: close with `RunFinished`.
         head_is_right: the verdict of the check `projection_head`.
         steps_of_next: steps logged of the epoch that follows.
+        preflight: what was found of the data; None for a run without one.
     """
     events: list[Event] = [
         RunStarted(
@@ -212,6 +216,8 @@ def run_events(
             threads=1,
         )
     ]
+    if preflight is not None:
+        events.append(as_event(preflight))
     if floors:
         events.append(FloorsMeasured(floors=dict(floors), num_windows=677))
     for epoch, value in enumerate(values, start=1):
@@ -297,6 +303,7 @@ def write_run(
     *,
     ended: Exit | None = None,
     evals: Mapping[str, EvalReport] | None = None,
+    preflight: PreflightReport | None = None,
     log_lines: Sequence[bytes] = LOG_LINES,
 ) -> RunDirectory:
     """The same run as a folder below `runs_dir`.
@@ -319,6 +326,8 @@ def write_run(
     run.history_file.write_text(json.dumps(rows))
     if ended is not None:
         run.exit_file.write_bytes(msgspec.json.encode(ended).ljust(4096))
+    if preflight is not None:
+        run.preflight_file.write_bytes(msgspec.json.encode(preflight))
     if evals:
         run.evals.mkdir()
         for name, report in evals.items():
@@ -329,8 +338,9 @@ def write_run(
 def missed_mamba(runs_dir: Path, number: int = 1) -> RunDirectory:
     """A Mamba-S run on disk that missed the gate by far and was stopped by its engine after six epochs."""
     spec = make_spec("mamba_s", number)
-    events = run_events(spec, MAMBA_HISTORY, is_finished=True)
-    return write_run(runs_dir, spec, events, ended=Exit(code=0, kind="exited", wall_s=360.0))
+    found = preflight_report()
+    events = run_events(spec, MAMBA_HISTORY, is_finished=True, preflight=found)
+    return write_run(runs_dir, spec, events, ended=Exit(code=0, kind="exited", wall_s=360.0), preflight=found)
 
 
 def passed_amn(runs_dir: Path, number: int = 2) -> RunDirectory:

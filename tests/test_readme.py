@@ -24,3 +24,12 @@ def test_every_key_that_the_readme_names_exists() -> None:
 def test_every_picture_that_the_readme_shows_is_there() -> None:
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", README.read_text()):
         assert (TOP / picture).is_file(), picture
+
+
+def test_every_file_that_the_docs_point_at_is_there() -> None:
+    for page in (README, *sorted((TOP / "docs").glob("*.md"))):
+        text = page.read_text()
+        for name in re.findall(r"`((?:tests|engine|tui|benchmarks)/[\w/]+\.(?:py|toml))`", text):
+            assert (TOP / name).is_file(), f"{page.name} names {name}"
+        for name in re.findall(r"`(\w+\.py)`", text):
+            assert (TOP / "tests/reference" / name).is_file(), f"{page.name} names {name}"

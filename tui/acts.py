@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tui.control.actions import Actions
+from tui.control.jobs import JOBS, JobAction
+from tui.control.plans import RestartPlan
 from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.messages import ActionDone
@@ -19,10 +21,19 @@ class Act:
     """What it will do, for the person who is asked."""
     carry_out: Callable[[], ActionDone]
     """Does it; blocks while processes start, so not for the event loop."""
+    needs_reason: bool = False
+    """Prepare it again with the person's written reason before carrying it out."""
 
 
-def prepare(action: str, scene: Scene, actions: Actions) -> Act:
-    """The act behind an action that applies now (its name is not among the scene's reasons)."""
+def prepare(action: str, scene: Scene, actions: Actions, reason: str = "") -> Act:
+    """The act behind an action that applies now (its name is not among the scene's reasons).
+
+    Args:
+        action: its name.
+        scene: the moment it is asked for.
+        actions: what carries it out.
+        reason: a person's written reason, for an act that needs one.
+    """
     model, baseline = actions.file.room.compare
     run = scene.selected
     if action in {"start", "start_baseline"}:
@@ -39,35 +50,52 @@ def prepare(action: str, scene: Scene, actions: Actions) -> Act:
         resumes = f" and resumes {undo.run}" if undo.stopped else ""
         return Act([f"stops {undo.child}{resumes}"], take_back)
     if action == "restart" and scene.plan is not None:
-        plan = scene.plan
-
-        def restart() -> ActionDone:
-            child = actions.restart(plan)
-            return ActionDone(f"{child.id} has started; u undoes it within {actions.file.room.undo_s:.0f} s", child.id)
-
-        return Act(plan.lines(), restart)
+        return _restart(scene.plan, actions)
     assert run is not None, f"{action} needs a run"
-    if action in {"evaluate", "evaluate_full"}:
-        return _evaluate(run, "full" if action == "evaluate_full" else "smoke", actions)
+    if action == "override":
+        return _override(run, scene.override, actions, reason)
+    job = next((job for job in JOBS if job == action), None)
+    if job is not None:
+        return _start_job(run, job, actions)
     if action == "resume":
         return _resume(run, actions)
     return _end(run, action, actions)
 
 
-def _start(name: str, actions: Actions, *, is_shown: bool) -> Act:
+def _start(name: str, actions: Actions, *, is_shown: bool, override: str = "") -> Act:
     def start() -> ActionDone:
-        run = actions.start(name, only_one=True)
+        run = actions.start(name, only_one=True, override=override)
         return ActionDone(f"{run.id} has started", run.id if is_shown else "")
 
     return Act([f"starts [run.{name}]"], start)
 
 
-def _evaluate(run: RunView, name: str, actions: Actions) -> Act:
-    def evaluate() -> ActionDone:
-        actions.evaluate(run, name)
-        return ActionDone(f"{name} evaluation of {run.id} has started")
+def _restart(plan: RestartPlan, actions: Actions) -> Act:
+    def restart() -> ActionDone:
+        child = actions.restart(plan)
+        return ActionDone(f"{child.id} has started; u undoes it within {actions.file.room.undo_s:.0f} s", child.id)
 
-    return Act([f"evaluates the best checkpoint of {run.id}"], evaluate)
+    return Act(plan.lines(), restart)
+
+
+def _override(run: RunView, plan: RestartPlan | None, actions: Actions, reason: str) -> Act:
+    """A restart whose knobs are locked, or a start that the preflight blocks; the reason stays with the run."""
+    if plan is not None:
+        act = _restart(replace(plan, override=reason), actions)
+        why = "the playbook locks this: your reason goes into the journal"
+    else:
+        act = _start(run.spec.name, actions, is_shown=True, override=reason)
+        why = "whatever the preflight finds: your reason goes into the journal and stays with the run"
+    return replace(act, plan=[*act.plan, why], needs_reason=True)
+
+
+def _start_job(run: RunView, job: JobAction, actions: Actions) -> Act:
+    def start() -> ActionDone:
+        folder = actions.start_job(run, job)
+        return ActionDone(f"{folder.path.name.removesuffix('.job')} of {run.id} has started")
+
+    what = "looks at the data of" if job == "preflight" else f"{job.replace('_', ' ')}: the best checkpoint of"
+    return Act([f"{what} {run.id}"], start)
 
 
 def _resume(run: RunView, actions: Actions) -> Act:

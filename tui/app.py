@@ -236,15 +236,15 @@ class RoomApp(App[None]):
             self.notify(clean(scene.reasons[action]), title=ACTION_KEYS[action][1], severity="warning", markup=False)
             return
         act = prepare(action, scene, self.actions)
-        if not (self.file.room.confirm or action == "kill"):
+        if not (self.file.room.confirm or action == "kill" or act.needs_reason):
             self.carry_out(act)
             return
 
-        def answered(answer: bool | None) -> None:
-            if answer:
-                self.carry_out(act)
+        def answered(reason: str | None) -> None:
+            if reason is not None:
+                self.carry_out(prepare(action, scene, self.actions, reason))
 
-        self.push_screen(ConfirmScreen(ACTION_KEYS[action][1], act.plan, action, plain=self.plain), answered)
+        self.push_screen(ConfirmScreen(ACTION_KEYS[action][1], act, action, plain=self.plain), answered)
 
     @work(thread=True, group="actions", exit_on_error=False)
     def carry_out(self, act: Act) -> None:

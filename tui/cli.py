@@ -150,10 +150,11 @@ def status(config: str | None, runs_dir: str | None, as_json: bool) -> None:
 
 @main.command()
 @place_options
+@click.option("--override", default="", metavar="REASON", help="Train whatever the preflight finds; it is journaled.")
 @click.argument("name")
-def start(config: str | None, runs_dir: str | None, name: str) -> None:
+def start(config: str | None, runs_dir: str | None, name: str, override: str) -> None:
     """Start the run of the table [run.NAME]; prints its id."""
-    click.echo(open_place(config, runs_dir).actions().start(name).id)
+    click.echo(open_place(config, runs_dir).actions().start(name, override=clean(override).strip()).id)
 
 
 @main.command()

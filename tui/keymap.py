@@ -14,12 +14,17 @@ ACTION_KEYS: dict[str, tuple[str, str]] = {
     "restart": ("R", "restart with the recommended fix"),
     "evaluate": ("E", "smoke evaluation"),
     "evaluate_full": ("F", "full evaluation"),
+    "override": ("O", "go on all the same, with a written reason"),
+    "preflight": ("D", "look at the data again (preflight)"),
+    "align": ("A", "fit an alignment head, judge it on other articles"),
+    "rerank": ("L", "fit a reranker, judge it on other articles"),
+    "evaluate_fitted": ("H", "full evaluation behind the fitted head and reranker"),
     "stop": ("S", "stop after this step, with a checkpoint"),
     "resume": ("C", "continue a stopped run from its checkpoint"),
     "kill": ("K", "kill (asks first)"),
     "undo": ("u", "undo the last restart"),
 }
-PANE_NAMES = ("runs", "chart", "gates", "tree", "log", "versus", "system")
+PANE_NAMES = ("runs", "chart", "gates", "tree", "log", "versus", "system", "preflight")
 
 
 def _act(action: str, short: str) -> Binding:
@@ -46,6 +51,11 @@ ROOM_BINDINGS: list[Binding] = [
     _act("evaluate_full", "full eval"),
     _act("resume", "continue"),
     _act("kill", "kill"),
+    _act("override", "override"),
+    _act("preflight", "preflight"),
+    _act("align", "align"),
+    _act("rerank", "rerank"),
+    _act("evaluate_fitted", "fitted eval"),
     *(
         _look(str(number), f"pane({number})", name, f"go to pane {number}, {name}", f"pane.{number}")
         for number, name in enumerate(PANE_NAMES, start=1)

@@ -7,7 +7,8 @@ from processes import wait_until
 from engine.run.directory import RunDirectory
 from engine.run.runs_file import RunsFile
 from engine.run.state import Status
-from tui.control.actions import Actions, RestartPlan
+from tui.control.actions import Actions
+from tui.control.plans import RestartPlan
 from tui.control.views import RunView, Watcher
 
 LONG = ["--epochs", "10000"]

@@ -14,9 +14,11 @@ from engine.run.convert import ConfigError
 from engine.run.directory import is_locked, list_runs
 from engine.run.state import Status
 from tui.control import launcher
-from tui.control.actions import Actions, RefusedError
+from tui.control.actions import Actions
+from tui.control.jobs import evaluation_settings, make_job
 from tui.control.journal import Decision
 from tui.control.launcher import LaunchError
+from tui.control.plans import RefusedError
 from tui.control.views import Watcher
 
 
@@ -180,7 +182,7 @@ def test_an_evaluation_under_way_is_not_started_twice(room: Person) -> None:
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     job = launcher.start_evaluation(run, "smoke-e0002", sleep, {})
     try:
-        with pytest.raises(RefusedError, match="evaluation smoke-e0002 is under way"):
+        with pytest.raises(RefusedError, match="smoke-e0002 is under way"):
             room.actions.check_evaluate(room.view(run), "smoke")
         with pytest.raises(LaunchError, match="is running already"):
             launcher.start_evaluation(run, "smoke-e0002", sleep, {})
@@ -196,5 +198,36 @@ def test_an_evaluation_that_nobody_defined_is_refused(room: Person) -> None:
     for name in ("smok", "../../elsewhere"):
         with pytest.raises(RefusedError, match="has no evaluation"):
             room.actions.evaluate(view, name)
-    assert room.actions.evaluation(view, "full").limit == 0
-    assert room.actions.evaluation(view, "smoke").at_epoch == 4
+    assert evaluation_settings(view, "full").limit == 0
+    assert evaluation_settings(view, "smoke").at_epoch == 4
+
+
+def test_what_is_fitted_after_training_is_used_by_the_evaluation_that_asks_for_it(room: Person) -> None:
+    run = room.start("--epochs", "2")
+    view = room.wait_status(run, Status.FINISHED)
+    with pytest.raises(RefusedError, match="A fits an alignment head, L a reranker"):
+        room.actions.start_job(view, "evaluate_fitted")
+    for action in ("align", "rerank"):
+        folder = room.actions.start_job(view, action)
+        wait_until(lambda folder=folder: not is_locked(folder.lock_file))
+    job = make_job("evaluate_fitted", view, room.actions.index_dir)
+    assert job.name == "full-fitted-e0002"
+    assert {"--head", "--reranker"} < set(job.arguments)
+    assert not {"--head", "--reranker"} & set(make_job("evaluate_full", view, room.actions.index_dir).arguments)
+    assert ("align", "done") in room.journal()
+
+
+def test_a_training_that_the_preflight_blocks_trains_with_a_written_reason_and_so_do_its_children(
+    room: Person,
+) -> None:
+    run = room.start("--leaks")
+    blocked = room.wait_status(run, Status.FAILED)
+    assert blocked.is_blocked
+    assert blocked.preflight
+    assert room.actions.check_override(blocked, room.views()) is None
+    again = room.actions.start("mamba_s", override="a toy set, split by hand")
+    view = room.wait_status(again, Status.FINISHED)
+    assert not view.is_blocked
+    assert room.actions.journal.read()[-1].detail == "a toy set, split by hand"
+    child = room.actions.restart(room.plan(again))
+    assert child.read_spec().preflight_override == "a toy set, split by hand"

@@ -9,6 +9,7 @@ from tui.control.answers import PREDICATES
 from tui.control.playbook import ACTIONS, load_playbook, parse_playbook
 
 ANSWERS = {
+    "data_fit": {"yes", "no"},
     "gate_epoch_done": {"yes", "no", "ended"},
     "sanity_clean": {"yes", "no", "undecidable"},
     "gate_passed": {"yes", "no", "undecidable"},

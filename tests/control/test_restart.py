@@ -12,8 +12,9 @@ from processes import FAKE_ENGINE
 
 from engine.run.state import Status
 from tui.control import launcher
-from tui.control.actions import Actions, RefusedError, RestartPlan
+from tui.control.actions import Actions
 from tui.control.launcher import LaunchError
+from tui.control.plans import RefusedError, RestartPlan
 
 
 def test_a_restart_stops_the_parent_and_starts_its_patched_child(room: Person) -> None:
@@ -139,7 +140,8 @@ import sys
 from pathlib import Path
 from engine.run.runs_file import load_runs
 from tui.control import launcher
-from tui.control.actions import Actions, RefusedError
+from tui.control.actions import Actions
+from tui.control.plans import RefusedError
 from tui.control.views import Watcher
 file = load_runs(Path(sys.argv[1]))
 launcher.engine_argv = lambda verb, *rest: [sys.executable, sys.argv[2], verb, *rest, "--epochs", "10000"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import AMN_HISTORY, FIXES, MAMBA_HISTORY, PLAYBOOK_HISTORY, eval_report, make_spec, make_view, run_events
+from recorded_preflight import preflight_report
 from test_playbook import ANSWERS
 
 from engine.run.events import CheckJudged, EpochEnded, Event, GateJudged
@@ -36,6 +37,12 @@ def stand(run: RunView, *others: RunView) -> Position:
     return locate(Situation(run, [run, *others], FIXES))
 
 
+def blocked(override: str = "") -> RunView:
+    found = preflight_report(leaks=True, override=override)
+    status = Status.RUNNING if override else Status.FAILED
+    return make_view(SPEC, run_events(SPEC, [], preflight=found), status=status)
+
+
 def evidence(position: Position, node: str) -> str:
     return next(step.evidence for step in position.path if step.node == node)
 
@@ -47,6 +54,8 @@ def with_evals(run: RunView, **evals: object) -> RunView:
 
 TABLE: list[tuple[str, RunView, list[RunView], str]] = [
     ("nothing yet", view([]), [], "wait"),
+    ("data blocked", blocked(), [], "data_blocked"),
+    ("data blocked and overridden", blocked("it is a toy set"), [], "wait"),
     ("queued", view([], Status.QUEUED), [], "wait"),
     ("epoch 1", view([0.12]), [], "wait"),
     ("stopped at epoch 1", view([0.12], Status.STOPPED), [], "never_judged"),
@@ -228,7 +237,7 @@ def test_a_gate_on_another_metric_is_walked_by_that_metric() -> None:
     ]
     run = make_view(spec, events)
     position = stand(run)
-    assert position.path[2].question.startswith("margin")
+    assert next(step for step in position.path if step.node == "gate_passed").question.startswith("margin")
 
 
 def test_a_gate_passed_below_the_floor_says_so_in_its_evidence() -> None:

@@ -20,6 +20,7 @@ from recorded import (
     stamp,
     write_run,
 )
+from recorded_preflight import preflight_report
 
 from engine.run.directory import Exit, RunDirectory, take_lock
 from engine.run.events import NonFiniteFound, encode_event
@@ -53,7 +54,7 @@ def test_recorded_runs_are_shown_oldest_first(watcher: Watcher) -> None:
 
 def test_a_view_on_disk_equals_one_in_memory(recorded_runs: Path) -> None:
     spec = make_spec()
-    events = run_events(spec, MAMBA_HISTORY, is_finished=True)
+    events = run_events(spec, MAMBA_HISTORY, is_finished=True, preflight=preflight_report())
     assert watch(recorded_runs).views["mamba_s-0001"].state == make_view(spec, events).state == fold(events)
 
 

@@ -16,9 +16,11 @@ from tui.keymap import ROOM_BINDINGS
 from tui.panes.chart import ChartPane
 from tui.panes.log import LogPane
 from tui.panes.pane import Pane
+from tui.panes.preflight import PreflightPane
 from tui.panes.status_strip import StatusStrip
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
+from tui.widgets.steady_text import SteadyText
 
 SIZES = {"small": (80, 24), "working": (120, 35), "roomy": (160, 45), "wide": (200, 60)}
 
@@ -70,7 +72,7 @@ async def test_each_size_shows_the_panes_it_has_room_for(runs_file: RunsFile, si
 async def test_at_80x24_the_numbers_go_from_pane_to_pane(runs_file: RunsFile) -> None:
     app = open_app(runs_file)
     async with app.run_test(size=SIZES["small"]) as pilot:
-        for number in range(1, 8):
+        for number in range(1, 9):
             await pilot.press(str(number))
             await pilot.pause()
             assert shown_panes(app) == [number]
@@ -134,6 +136,43 @@ async def test_r_restarts_with_the_recommended_fix_and_u_takes_it_back(
         await until(pilot, lambda: not child.status.is_alive, "the child to stop")
         actions = [(entry.action, entry.phase) for entry in app.actions.journal.read()]
         assert actions[:3] == [("restart", "intent"), ("restart", "done"), ("undo", "intent")]
+
+
+async def test_what_the_preflight_blocks_is_shown_and_trained_only_with_a_written_reason(
+    runs_file: RunsFile, fake_engine: list[str]
+) -> None:
+    fake_engine += ["--leaks"]
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.press("T")
+        await until(pilot, lambda: app.scene and app.scene.selected and app.scene.selected.is_blocked, "the verdict")
+        await until(pilot, lambda: app.scene and "override" not in app.scene.reasons, "the engine's end")
+        await pilot.press("8")
+        await pilot.pause()
+        assert (
+            "312 articles are on both sides" in app.screen.query_one(PreflightPane).query_one(SteadyText).content.plain
+        )
+        await pilot.press("O", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen), "an empty reason is none"
+        await pilot.press(*"toy", "enter")
+        await until(pilot, lambda: len(app.watcher.views) == 2, "the run with a reason")
+        assert list(app.watcher.views.values())[-1].spec.preflight_override == "toy"
+
+
+@pytest.mark.usefixtures("recorded_runs", "fake_engine")
+async def test_a_locked_restart_goes_through_with_a_written_reason(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        app.choose("amn-0002")
+        await pilot.press("R")
+        await pilot.pause()
+        assert any("knobs are locked" in notice for notice in notices(app))
+        await pilot.press("O", *"retrieval counts", "enter")
+        await until(pilot, lambda: len(app.watcher.views) == 3, "the child")
+        assert [entry.detail for entry in app.actions.journal.read() if entry.action == "restart"][-1] == (
+            "retrieval counts"
+        )
 
 
 async def test_kill_asks_and_enter_means_cancel(runs_file: RunsFile, fake_engine: list[str]) -> None:

@@ -52,7 +52,7 @@ def test_the_room_in_ascii(snap_compare: SnapCompare, runs_file: RunsFile) -> No
     assert snap_compare(app_for(runs_file, plain=True), terminal_size=(120, 35), run_before=settled)
 
 
-@pytest.mark.parametrize("pane", ["1", "3", "4", "5", "6"])
+@pytest.mark.parametrize("pane", ["1", "3", "4", "5", "6", "8"])
 @pytest.mark.usefixtures("recorded_runs")
 def test_a_pane_alone_at_80x24(snap_compare: SnapCompare, runs_file: RunsFile, pane: str) -> None:
     """Everything that matters of a pane fits into 80x24."""

@@ -28,12 +28,19 @@ class Seen:
     status: Status
     gates: frozenset[str]
     reports: frozenset[str]
+    fitted: frozenset[str]
     is_non_finite: bool
 
 
 def look(view: RunView) -> Seen:
     """What there is to notice now."""
-    return Seen(view.status, frozenset(view.state.gates), frozenset(view.evals), view.state.non_finite is not None)
+    return Seen(
+        view.status,
+        frozenset(view.state.gates),
+        frozenset(view.evals),
+        frozenset(_fitted(view)),
+        view.state.non_finite is not None,
+    )
 
 
 def alerts_since(before: Seen | None, view: RunView) -> list[Alert]:
@@ -53,6 +60,9 @@ def alerts_since(before: Seen | None, view: RunView) -> list[Alert]:
         missed = [gate.name for gate in view.evals[name].gates if gate.verdict != "passed"]
         outcome = f"missed: {', '.join(missed)}" if missed else "all gates passed"
         alerts.append(Alert(view.id, f"EVAL {name}", outcome, "warning" if missed else "information"))
+    fitted = _fitted(view)
+    news = sorted(fitted.keys() - before.fitted)
+    alerts.extend(Alert(view.id, name, *fitted[name]) for name in news)
     if view.status is not before.status and view.status in {
         Status.FINISHED,
         Status.STOPPED,
@@ -63,3 +73,13 @@ def alerts_since(before: Seen | None, view: RunView) -> list[Alert]:
         is_bad = view.status in {Status.FAILED, Status.LOST, Status.STALLED}
         alerts.append(Alert(view.id, str(view.status), view.reason, "error" if is_bad else "information"))
     return alerts
+
+
+def _fitted(view: RunView) -> dict[str, tuple[str, Severity]]:
+    """What was fitted after training, with its verdict; named by when, so that a second fit is news again."""
+    reports = (("ALIGN", view.head), ("RERANK", view.reranker))
+    return {
+        f"{name} {report.judged.created}": (report.verdict, "information" if report.lifted else "warning")
+        for name, report in reports
+        if report is not None
+    }

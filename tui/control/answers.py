@@ -60,6 +60,17 @@ class Answer:
     evidence: str
 
 
+def data_fit(at: Situation) -> Answer:
+    judged = at.run.state.preflight
+    if judged is None:
+        return Answer("yes", "no preflight on record")
+    if judged.verdict == "passed":
+        warned = f", {len(judged.warnings)} warned" if judged.warnings else ""
+        return Answer("yes", f"every must-pass item passed{warned}")
+    found = "; ".join(judged.blocking)
+    return Answer("yes", f"overridden: {judged.override} ({found})") if judged.override else Answer("no", found)
+
+
 def gate_epoch_done(at: Situation) -> Answer:
     gate, latest = at.run.gate, at.run.latest
     done = latest.epoch if latest else 0
@@ -168,6 +179,7 @@ def fix_left(at: Situation) -> Answer:
 PREDICATES: dict[str, Callable[[Situation], Answer]] = {
     predicate.__name__: predicate
     for predicate in (
+        data_fit,
         gate_epoch_done,
         sanity_clean,
         gate_passed,

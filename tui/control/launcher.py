@@ -22,7 +22,7 @@ from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, is_locked, list_runs
 from engine.run.files import write_atomically
 from engine.run.process import send
-from engine.run.runs_file import RunsFile, corpus_folder
+from engine.run.runs_file import RunsFile, corpus_folder, npz_path
 from engine.run.settings import DataConfig, Patch, RunConfig
 from engine.run.spec import RunSpec
 
@@ -40,6 +40,7 @@ def create_run(
     parent: str | None = None,
     patch: Patch | None = None,
     fix: str | None = None,
+    preflight_override: str = "",
 ) -> RunDirectory:
     """Freeze a spec into a new run folder; nothing runs yet. Call it under the launch lock."""
 
@@ -56,6 +57,7 @@ def create_run(
             parent=parent,
             patch=patch or {},
             fix=fix,
+            preflight_override=preflight_override,
             argv=engine_argv("train", "--run-dir", str(runs_dir / run_id)),
             resume_argv=["--resume"],
             env=engine_env(config.threads or threads_each(runs_dir, len(file.room.compare))),
@@ -156,11 +158,11 @@ def threads_each(runs_dir: Path, expected: int) -> int:
 def _absolute_data(file: RunsFile) -> DataConfig:
     """The data settings with paths that hold wherever the engine is started."""
     base = Path(file.path).parent
-    if file.data.train_npz:
-        return msgspec.structs.replace(file.data, train_npz=str((base / file.data.train_npz).absolute()))
-    if file.data.corpus.startswith("embedded:"):
-        return file.data
-    return msgspec.structs.replace(file.data, corpus=str(corpus_folder(file.data, base)))
+    train, unseen = npz_path(file.data, "train_npz", base), npz_path(file.data, "eval_npz", base)
+    data = msgspec.structs.replace(file.data, train_npz=str(train or ""), eval_npz=str(unseen or ""))
+    if train or data.corpus.startswith("embedded:"):
+        return data
+    return msgspec.structs.replace(data, corpus=str(corpus_folder(data, base)))
 
 
 def _revision() -> str:

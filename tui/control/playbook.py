@@ -19,7 +19,10 @@ from engine.run.settings import Gate
 from tui.control.answers import PREDICATES, Situation
 from tui.control.ladder import Rung
 
-ACTIONS = ("start", "start_baseline", "restart", "evaluate", "evaluate_full", "stop", "resume", "kill", "undo")
+ACTIONS = (
+    *("start", "start_baseline", "restart", "override", "stop", "resume", "kill", "undo"),
+    *("preflight", "evaluate", "evaluate_full", "align", "rerank", "evaluate_fitted"),
+)
 
 
 class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

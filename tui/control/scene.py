@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from engine.run.convert import ConfigError
-from tui.control.actions import Actions, RestartPlan
+from tui.control.actions import Actions
+from tui.control.jobs import JOBS
 from tui.control.journal import Decision
+from tui.control.plans import RestartPlan
 from tui.control.playbook import Position
 from tui.control.usage import MachineUsage
 from tui.control.views import RunView, Watcher
@@ -28,6 +31,8 @@ class Scene:
     position: Position | None = None
     plan: RestartPlan | None = None
     """What the restart key would do; None if it does not apply."""
+    override: RestartPlan | None = None
+    """The restart that a written reason would let happen; None where it is a start that the preflight blocks."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Why an action does not apply now; an action that is not listed does."""
     undone: frozenset[str] = frozenset()
@@ -67,17 +72,16 @@ def build_scene(
     attempt("start", lambda: actions.check_start(model_name, views))
     attempt("start_baseline", lambda: actions.check_start(baseline_name, views))
     undo = attempt("undo", actions.check_undo)
-    plan = position = None
+    plan = position = override = None
     if selected is None:
-        reasons |= dict.fromkeys(
-            ("restart", "evaluate", "evaluate_full", "stop", "resume", "kill"), "no run is selected"
-        )
+        reasons |= dict.fromkeys(("restart", "override", "stop", "resume", "kill", *JOBS), "no run is selected")
     else:
         run = selected
         position = actions.position(run, views)
         plan = attempt("restart", lambda: actions.plan_restart(run, views))
-        attempt("evaluate", lambda: actions.check_evaluate(run, "smoke"))
-        attempt("evaluate_full", lambda: actions.check_evaluate(run, "full"))
+        override = attempt("override", lambda: actions.check_override(run, views))
+        for job in JOBS:
+            attempt(job, partial(actions.check_job, run, job))
         attempt("stop", lambda: actions.check_stop(run))
         attempt("resume", lambda: actions.check_resume(run))
         attempt("kill", lambda: actions.check_kill(run))
@@ -91,6 +95,7 @@ def build_scene(
         pair_names=(model_name, baseline_name),
         position=position,
         plan=plan if isinstance(plan, RestartPlan) else None,
+        override=override if isinstance(override, RestartPlan) else None,
         reasons=reasons,
         undone=actions.journal.undone(),
         undo=undo if isinstance(undo, Decision) else None,

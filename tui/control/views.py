@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar, cast
 
 from engine.run.convert import ConfigError
 from engine.run.directory import Life, RunDirectory, list_runs
 from engine.run.evals import EvalReport
 from engine.run.events import EpochRecord, EventReader, Verdict
 from engine.run.gates import Judgement, judge_gate
+from engine.run.heads import HeadReport, RerankReport, read_head_report, read_rerank_report
+from engine.run.preflight import PreflightReport, read_preflight
 from engine.run.settings import Gate
 from engine.run.spec import RunSpec
 from engine.run.state import RunState, Status, derive_status
 
+Report = TypeVar("Report")
 EVENT_BUDGET = 1 << 21
 """Bytes of events taken in from one run in one pass, about 15,000 events: some 50 ms."""
 
@@ -31,7 +37,13 @@ class RunView:
     status: Status
     reason: str = ""
     """Why, where the status needs it: exit code and last line, silence, lost."""
+    preflight: PreflightReport | None = None
+    """What the data are like; None where they were not looked at, or the report is damaged."""
     evals: dict[str, EvalReport] = field(default_factory=dict)
+    head: HeadReport | None = None
+    """The alignment head that was fitted to its best checkpoint, and what it changed."""
+    reranker: RerankReport | None = None
+    """The reranker, likewise."""
     jobs: dict[str, Life] = field(default_factory=dict)
     """Evaluations started, by name, with how they fare."""
     catching_up: bool = False
@@ -68,6 +80,12 @@ class RunView:
         """The gate that the decision tree stands on: the first one."""
         return self.spec.gates[0] if self.spec.gates else Gate()
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the preflight kept it from being trained."""
+        judged = self.state.preflight
+        return judged is not None and judged.verdict == "missed" and not judged.override
+
     def eta_s(self, epoch: int, now: float) -> float | None:
         """Seconds to the end of an epoch; None if the run is not alive or its pace unknown."""
         return self.state.eta_s(epoch, now) if self.status.is_alive else None
@@ -84,6 +102,8 @@ class Watcher:
         """Run folders whose spec cannot be read, with the reason."""
         self._readers: dict[str, EventReader] = {}
         self._settled: dict[str, tuple[int, ...]] = {}
+        self._reports: dict[str, dict[Path, tuple[int, object]]] = {}
+        """By run and file: when a report was written, and what it says. They are large and seldom change."""
 
     def poll(self) -> bool:
         """Take in what changed on disk; True if anything did."""
@@ -94,6 +114,7 @@ class Watcher:
         for gone in self.views.keys() - there:
             del self.views[gone]
             self._readers.pop(gone, None)
+            self._reports.pop(gone, None)
             changed = True
         for run in found:
             if run.id not in self.views:
@@ -135,13 +156,17 @@ class Watcher:
         for event in events:
             view.state.apply(event)
         evals, jobs = view.directory.read_evals(), read_jobs(view.directory)
+        preflight = self._read(view.directory, view.directory.preflight_file, read_preflight)
+        head = self._read(view.directory, view.directory.evals / "align.json", read_head_report)
+        reranker = self._read(view.directory, view.directory.evals / "rerank.json", read_rerank_report)
         status, reason = derive_status(view.state, life, time.time(), self.stall_s)
         catching_up = reader.behind
         if catching_up and status is Status.STALLED:  # its newest events are not read yet
             status, reason = Status.RUNNING, ""
-        now = (life, evals, jobs, status, reason, catching_up)
+        now = (life, preflight, evals, head, reranker, jobs, status, reason, catching_up)
         changed = bool(events) or restarted or now != _known(view)
-        view.life, view.evals, view.jobs, view.status, view.reason, view.catching_up = now
+        view.life, view.preflight, view.evals, view.head, view.reranker = now[:5]
+        view.jobs, view.status, view.reason, view.catching_up = now[5:]
         view.version += changed
         is_busy = status.is_alive or catching_up or any(job.lock_held for job in jobs.values())
         if is_busy or status is Status.QUEUED:
@@ -150,6 +175,18 @@ class Watcher:
             self._settled[view.id] = marks
         return changed
 
+    def _read(self, run: RunDirectory, path: Path, reader: Callable[[Path], Report]) -> Report | None:
+        """A report, read when it was written; None where there is none or it is damaged."""
+        known = self._reports.setdefault(run.id, {})
+        written = _written_ns(path)
+        if path not in known or known[path][0] != written:
+            report = None
+            if written:
+                with suppress(ConfigError):
+                    report = reader(path)
+            known[path] = (written, report)
+        return cast("Report | None", known[path][1])
+
 
 def read_jobs(run: RunDirectory) -> dict[str, Life]:
     """The evaluations that were started on a run, by name."""
@@ -157,15 +194,18 @@ def read_jobs(run: RunDirectory) -> dict[str, Life]:
 
 
 def _known(view: RunView) -> tuple[object, ...]:
-    return (view.life, view.evals, view.jobs, view.status, view.reason, view.catching_up)
+    fitted = (view.head, view.reranker)
+    return (view.life, view.preflight, view.evals, *fitted, view.jobs, view.status, view.reason, view.catching_up)
 
 
 def _marks(run: RunDirectory) -> tuple[int, ...]:
     """Modification times that tell whether an ended run has woken up or was evaluated."""
-    marks = []
-    for path in (run.processes_file, run.events_file, run.exit_file, run.evals):
-        try:
-            marks.append(os.stat(path).st_mtime_ns)
-        except OSError:
-            marks.append(0)
-    return tuple(marks)
+    return tuple(map(_written_ns, (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.evals)))
+
+
+def _written_ns(path: Path) -> int:
+    """Modification time; 0 where there is nothing."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0

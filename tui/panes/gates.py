@@ -12,13 +12,15 @@ from tui.control.report import duration
 from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.panes.pane import Pane
-from tui.panes.words import lines, number, verdict_mark
+from tui.panes.words import lines, number, signed, verdict_mark
 from tui.widgets.steady_text import SteadyText
 
 _LABELS = {
     "margin": "A margin",
     "same_article_negatives": "B same-article negatives",
     "pairwise_cosine": "C pairwise cosine",
+    "effective_rank": "C effective rank",
+    "lift_gap": "D lift, seen and unseen",
     "projection_head": "projection head",
     "contain50": "Contain@50",
     "r5": "R@5",
@@ -52,12 +54,22 @@ class GatesPane(Pane):
             if judged.verdict == "pending" and (eta := run.eta_s(gate.epoch, now)) is not None:
                 detail += f", in {duration(eta)}"
             yield self._row(judged.verdict, gate.name, detail, word=True)
+        yield from self._preflight_rows(run)
         yield from self._check_rows(run)
         yield from self._eval_rows(run)
+        yield from self._fitted_rows(run)
         yield from self._note_rows(run)
         yield from self._floor_rows(run)
         for warning in run.state.warnings:
             yield Content.assemble(("! ", "$text-warning"), self.say(warning, "$text-warning"))
+
+    def _preflight_rows(self, run: RunView) -> Iterator[Content]:
+        judged = run.state.preflight
+        if judged is None:
+            return
+        detail = "; ".join(judged.blocking) if judged.blocking else f"{len(judged.warnings)} warned"
+        overridden = f" (overridden: {judged.override})" if judged.override else ""
+        yield self._row(judged.verdict, "preflight (8)", f"{detail}{overridden}")
 
     def _check_rows(self, run: RunView) -> Iterator[Content]:
         if not run.state.checks:
@@ -75,6 +87,14 @@ class GatesPane(Pane):
                 f"epoch {epoch}: {number(record.negatives_per_query, 0)} negatives a query, "
                 f"{number(record.masked_candidates, 0)} masked; effective rank {number(record.effective_rank, 0)}"
             )
+            if record.queue_negatives_per_query is not None:
+                yield self._note(
+                    f"queue: {number(record.queue_negatives_per_query, 0)} negatives a query, "
+                    f"{number(record.queue_same_topic_share, 2)} of its topic; drift {number(record.queue_drift)}"
+                )
+            if record.unseen_lift is not None:
+                lifts = f"{signed(record.val_lift)} on validation, {signed(record.unseen_lift)} on unseen articles"
+                yield self._note(f"lift over the context mean: {lifts}")
             searched, behind = number(record.top1_target), number(record.top1_projected)
             yield self._note(f"top-1 in the searched space {searched}, behind the head {behind}")
 
@@ -90,10 +110,10 @@ class GatesPane(Pane):
     def _eval_rows(self, run: RunView) -> Iterator[Content]:
         for name, life in run.jobs.items():
             if life.lock_held:
-                yield self.say(f"evaluation {name} is under way", "$text-accent")
+                yield self.say(f"{name} is under way", "$text-accent")
             elif life.exit is not None and life.exit.code >= 2:
                 reason = life.exit.last_line or life.exit.kind
-                yield self._row("undecidable", f"evaluation {name}", f"could not run: {reason}")
+                yield self._row("undecidable", name, f"could not run: {reason}")
         for name, report in run.evals.items():
             asked = f" of {report.asked} asked" if report.asked > report.num_queries else ""
             yield self._note(f"{name}: {report.num_queries} queries{asked}; {report.payload_rule}")
@@ -105,6 +125,11 @@ class GatesPane(Pane):
                     words = f"R@5 {figures.r5:.3f}  Contain@50 {figures.contain50:.3f}  Eff@5 {figures.eff5:.3f}"
                     yield self._note(f"  {row:13}{words}")
             yield self._note(f"  index {report.index.kind}, recall@50 against exact {number(report.index.recall50)}")
+
+    def _fitted_rows(self, run: RunView) -> Iterator[Content]:
+        for name, report in (("alignment head", run.head), ("reranker", run.reranker)):
+            if report is not None:
+                yield self._row("passed" if report.lifted else "missed", name, report.verdict)
 
     def _row(self, verdict: str, name: str, detail: str, *, word: bool = False) -> Content:
         return Content.assemble(

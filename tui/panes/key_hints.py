@@ -42,4 +42,4 @@ class KeyHints(SteadyText):
                 say(f" {binding.description}", "$foreground-disabled" if is_grey else "", plain=self.plain),
             )
             parts.append(label)
-        self.show(Content("  ").join([*parts, say("1-7 pane", plain=self.plain)]), layout=False)
+        self.show(Content("  ").join([*parts, say("1-8 pane", plain=self.plain)]), layout=False)

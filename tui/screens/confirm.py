@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.widgets import Button, Input, Static
 
+from tui.acts import Act
 from tui.panes.words import lines, say
+from tui.text import clean
 
 
-class ConfirmScreen(ModalScreen[bool]):
-    """The plan of an action, with the focus on Cancel."""
+class ConfirmScreen(ModalScreen[str | None]):
+    """The plan of an action, with the focus on Cancel, or on the reason where one must be given.
+
+    Answers None for no, else the reason, which is empty where none was asked for.
+    """
 
     DEFAULT_CSS = """
     ConfirmScreen { align: center middle; }
@@ -24,32 +27,46 @@ class ConfirmScreen(ModalScreen[bool]):
     }
     ConfirmScreen Horizontal { height: auto; margin-top: 1; align-horizontal: right; }
     ConfirmScreen Button { margin-left: 2; }
+    ConfirmScreen Input { margin-top: 1; }
     """
     BINDINGS = [
         Binding("escape,n", "answer(False)", "cancel", id="confirm.cancel"),
         Binding("y", "answer(True)", "yes", id="confirm.yes"),
     ]
 
-    def __init__(self, title: str, plan: Sequence[str], verb: str, *, plain: bool = False) -> None:
+    def __init__(self, title: str, act: Act, verb: str, *, plain: bool = False) -> None:
         super().__init__()
-        self._rows = [say(title, "bold", plain=plain), *(say(row, plain=plain) for row in plan)]
+        self._rows = [say(title, "bold", plain=plain), *(say(row, plain=plain) for row in act.plan)]
         self._verb = verb
+        self._needs_reason = act.needs_reason
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(lines(*self._rows))
+            if self._needs_reason:
+                yield Input(placeholder="why", max_length=400)
             with Horizontal():
                 yield Button("Cancel", id="cancel")
                 yield Button(say(self._verb).markup, id="yes", variant="warning")
 
     def on_mount(self) -> None:
-        """The safe answer is the one that Enter gives."""
-        self.query_one("#cancel", Button).focus()
+        """The safe answer is the one that Enter gives; an empty reason is no answer."""
+        (self.query_one(Input) if self._needs_reason else self.query_one("#cancel", Button)).focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button is an answer."""
-        self.dismiss(event.button.id == "yes")
+        self.action_answer(event.button.id == "yes")
+
+    def on_input_submitted(self) -> None:
+        """Enter behind a reason is a yes."""
+        self.action_answer(True)
 
     def action_answer(self, answer: bool) -> None:
-        """A key is an answer."""
-        self.dismiss(answer)
+        """A key is an answer; a yes without the reason that must be given waits for it."""
+        reason = clean(self.query_one(Input).value).strip() if self._needs_reason else ""
+        if not answer:
+            self.dismiss(None)
+        elif reason or not self._needs_reason:
+            self.dismiss(reason)
+        else:
+            self.query_one(Input).focus()

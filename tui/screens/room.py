@@ -14,6 +14,7 @@ from tui.panes.gates import GatesPane
 from tui.panes.key_hints import KeyHints
 from tui.panes.log import LogPane
 from tui.panes.pane import Pane
+from tui.panes.preflight import PreflightPane
 from tui.panes.runs import RunsPane
 from tui.panes.status_strip import StatusStrip
 from tui.panes.system import SystemPane
@@ -35,7 +36,8 @@ class RoomScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield StatusStrip(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
         with Container(id="panes"):
-            for pane in (RunsPane, ChartPane, GatesPane, SystemPane, VersusPane, DecisionTreePane, LogPane):
+            panes = (RunsPane, ChartPane, GatesPane, SystemPane, VersusPane, DecisionTreePane, LogPane, PreflightPane)
+            for pane in panes:
                 yield pane().data_bind(RoomScreen.scene, RoomScreen.plain)
         yield KeyHints(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
 

@@ -1,0 +1,100 @@
+"""Jobs on a run that is there already: a look at its data, evaluations, and what is fitted after training.
+
+Each is one engine command, run below a wrapper of its own in `evals/<name>.job`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from engine.run.settings import EvalConfig
+from tui.control.views import RunView
+
+JobAction = Literal["evaluate", "evaluate_full", "evaluate_fitted", "align", "rerank", "preflight"]
+JOBS: tuple[JobAction, ...] = get_args(JobAction)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A command to run."""
+
+    name: str
+    """Of its folder, and of the report it writes: `smoke-e0004`."""
+    verb: str
+    arguments: tuple[str, ...]
+
+
+def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = False) -> Job:
+    """The evaluation `[eval.NAME]` of the run's best checkpoint; with `fitted`, behind its head and reranker."""
+    settings = evaluation_settings(run, name)
+    job = f"{name}{'-fitted' if fitted else ''}-e{best_epoch(run):04d}"
+    head, reranker = fitted_head(run), fitted_reranker(run)
+    return Job(
+        job,
+        "evaluate",
+        (
+            *("--checkpoint", str(run.directory.checkpoints / "best")),
+            *("--limit", str(settings.limit), "--nprobe", str(settings.nprobe), "--seed", str(settings.seed)),
+            *("--index", settings.index, *(("--tune",) if settings.tune else ())),
+            *("--gate-contain50", str(settings.contain50), "--gate-r5", str(settings.r5)),
+            *("--gate-eff5", str(settings.eff5), "--gate-p95", str(settings.p95_ms)),
+            *("--index-dir", str(index_dir)),
+            *(("--head", str(head)) if fitted and head.exists() else ()),
+            *(("--reranker", str(reranker)) if fitted and reranker.exists() else ()),
+            *("--out", str(run.directory.evals / f"{job}.json")),
+        ),
+    )
+
+
+def align_job(run: RunView) -> Job:
+    """Fit an alignment head to the run's best checkpoint, and judge it."""
+    arguments = ("--checkpoint", str(run.directory.checkpoints / "best"), "--out", str(fitted_head(run)))
+    return Job("align", "align", arguments)
+
+
+def rerank_job(run: RunView) -> Job:
+    """Fit a reranker to the run's best checkpoint, and judge it."""
+    arguments = ("--checkpoint", str(run.directory.checkpoints / "best"), "--out", str(fitted_reranker(run)))
+    return Job("rerank", "rerank", arguments)
+
+
+def preflight_job(run: RunView) -> Job:
+    """Look at the run's data again."""
+    return Job("preflight", "preflight", ("--run-dir", str(run.directory.path)))
+
+
+def make_job(action: JobAction, run: RunView, index_dir: Path) -> Job:
+    """The job behind an action."""
+    makers: dict[JobAction, Callable[[], Job]] = {
+        "evaluate": lambda: evaluation_job(run, "smoke", index_dir),
+        "evaluate_full": lambda: evaluation_job(run, "full", index_dir),
+        "evaluate_fitted": lambda: evaluation_job(run, "full", index_dir, fitted=True),
+        "align": lambda: align_job(run),
+        "rerank": lambda: rerank_job(run),
+        "preflight": lambda: preflight_job(run),
+    }
+    return makers[action]()
+
+
+def evaluation_settings(run: RunView, name: str) -> EvalConfig:
+    """The settings of an evaluation: the run's own, else the playbook's (all queries for `full`)."""
+    default = EvalConfig(limit=0, at_epoch=0) if name == "full" else EvalConfig()
+    return run.spec.evals.get(name, default)
+
+
+def best_epoch(run: RunView) -> int:
+    """The epoch of the run's best checkpoint, which is there."""
+    return run.state.checkpoints["best"].epoch
+
+
+def fitted_head(run: RunView) -> Path:
+    """Where the run's alignment head is kept."""
+    return run.directory.evals / "align.safetensors"
+
+
+def fitted_reranker(run: RunView) -> Path:
+    """Where the run's reranker is kept."""
+    return run.directory.evals / "rerank.safetensors"
