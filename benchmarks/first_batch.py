@@ -50,7 +50,7 @@ def first_batch(folder: Path) -> dict[str, float]:
     from engine.data.corpus import open_corpus
     from engine.data.split import split_windows
     from engine.data.windows import CorpusWindows
-    from engine.sampler import EffectiveBatchSampler
+    from engine.training.sampler import EffectiveBatchSampler
 
     began = time.perf_counter()
     source = CorpusWindows(open_corpus(folder), 5)

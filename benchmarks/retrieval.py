@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from engine.retrieval import build_index, shared_share
+from engine.evaluation.retrieval import build_index, shared_share
 
 T = TypeVar("T")
 FloatArray = npt.NDArray[np.float32]

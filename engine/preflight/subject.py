@@ -18,7 +18,7 @@ from engine.data.split import Split, split_windows
 from engine.data.windows import ArrayWindows, CorpusWindows, WindowSource, open_windows
 from engine.run.runs_file import corpus_folder
 from engine.run.settings import DataConfig, Gate
-from engine.validation import open_unseen
+from engine.training.validation import open_unseen
 
 MAX_QUOTE = 60
 """Characters of a chunk's text that are shown."""

@@ -6,11 +6,11 @@ import logging
 
 import msgspec
 
-from engine.recorder import Recorder, log
 from engine.run.convert import ConfigError
 from engine.run.events import PreflightJudged
 from engine.run.files import write_atomically
 from engine.run.preflight import PreflightItem, PreflightReport
+from engine.training.recorder import Recorder, log
 
 
 def describe(item: PreflightItem) -> str:

@@ -96,8 +96,8 @@ def command(
 
     Exit codes: 0 lifts R@5 beyond its 95 % interval, 1 did not, 2 could not.
     """
-    from engine.alignment import MAX_FIT, fit_alignment
-    from engine.heldout import open_held_out
+    from engine.post_training.alignment import MAX_FIT, fit_alignment
+    from engine.post_training.heldout import open_held_out
     from engine.verbs.evaluate import find_checkpoint
 
     files = OutFiles.named(out)

@@ -19,7 +19,7 @@ from engine.run.settings import DataConfig
 @user_errors
 def command(turns: int, threads: int, corpus: str, as_json: bool) -> int:
     """Measure speeds as ratios within one run. Exit 1 if one is out of reach."""
-    from engine.bench import run_benchmarks
+    from engine.bench.run import run_benchmarks
     from engine.data.windows import open_windows
     from engine.device import set_threads
 

@@ -11,13 +11,13 @@ import click
 import msgspec
 
 from engine.cli import user_errors
-from engine.recorder import PROJECTION_CHECK
 from engine.run.convert import ConfigError
 from engine.run.directory import MAX_JSON, RunDirectory
 from engine.run.events import EpochRecord, read_events
 from engine.run.gates import Judgement, judge_checks, judge_gate
 from engine.run.settings import CheckBars, Gate
 from engine.run.state import fold
+from engine.training.recorder import PROJECTION_CHECK
 
 
 class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,8 +120,8 @@ def judge_saved_head(place: Path) -> Judgement:
     Raises:
         ConfigError: it cannot be read, or holds no head.
     """
-    from engine.checkpoint import load_head_weights
     from engine.models.heads import head_of_weights, verify_projection
+    from engine.training.checkpoint import load_head_weights
 
     head = head_of_weights(load_head_weights(place))
     if head is None:

@@ -17,14 +17,14 @@ from engine.run.convert import ConfigError
 from engine.run.settings import DataConfig, EvalConfig
 
 if TYPE_CHECKING:
-    from engine.checkpoint import CheckpointMeta, LoadedModel
     from engine.data.corpus import Corpus, FloatArray
     from engine.data.windows import CorpusWindows
-    from engine.eval_inputs import EvalInputs, PlaybookFiles
-    from engine.evaluator import Evaluation, Predict
-    from engine.fastscan import IndexChoice
-    from engine.retrieval import ChunkIndex
+    from engine.evaluation.evaluator import Evaluation, Predict
+    from engine.evaluation.fastscan import IndexChoice
+    from engine.evaluation.inputs import EvalInputs, PlaybookFiles
+    from engine.evaluation.retrieval import ChunkIndex
     from engine.run.evals import EvalReport, IndexTrial
+    from engine.training.checkpoint import CheckpointMeta, LoadedModel
 
 BARS = EvalConfig()
 _share = click.FloatRange(0, 1)
@@ -88,7 +88,7 @@ def command(
 
     Exit codes: 0 all gates passed, 1 a gate was missed or cannot be decided, 2 could not.
     """
-    from engine.evaluation_text import render
+    from engine.evaluation.text import render
 
     config = EvalConfig(
         limit=limit,
@@ -126,7 +126,7 @@ def _named_files(
         return None
     if payload is None:
         raise ConfigError(f"--eval-npz {eval_npz}: needs --payload, the vectors that its truth_keys name.")
-    from engine.eval_inputs import PlaybookFiles
+    from engine.evaluation.inputs import PlaybookFiles
 
     if corpus:
         raise ConfigError("--corpus: --eval-npz is searched in --payload. Leave --corpus out, or --eval-npz.")
@@ -143,11 +143,11 @@ def _evaluate(
     threads: int,
     out: Path | None,
 ) -> tuple[EvalReport, Evaluation]:
-    from engine.baselines import Payload
-    from engine.checkpoint import load_model
     from engine.device import pick_device
-    from engine.evaluator import eval_line, evaluate_queries
+    from engine.evaluation.baselines import Payload
+    from engine.evaluation.evaluator import eval_line, evaluate_queries
     from engine.run.evals import EvalReport
+    from engine.training.checkpoint import load_model
 
     folder = find_checkpoint(checkpoint)
     loaded = load_model(folder, pick_device(device))
@@ -204,7 +204,7 @@ def _open_corpus(folder: Path, meta: CheckpointMeta, name: str, config: EvalConf
     from engine.data.corpus import open_corpus
     from engine.data.split import split_windows
     from engine.data.windows import CorpusWindows
-    from engine.eval_inputs import corpus_inputs
+    from engine.evaluation.inputs import corpus_inputs
     from engine.run.runs_file import corpus_folder
 
     if meta.data.train_npz and not name:
@@ -236,7 +236,7 @@ def _open_corpus(folder: Path, meta: CheckpointMeta, name: str, config: EvalConf
 
 def _open_files(meta: CheckpointMeta, files: PlaybookFiles, config: EvalConfig, cache: Path) -> EvalInputs:
     """The windows of an evaluation file, searched in its payload."""
-    from engine.eval_inputs import playbook_inputs
+    from engine.evaluation.inputs import playbook_inputs
 
     inputs = playbook_inputs(files, dim=meta.dim, context=meta.context, config=config, cache=cache)
     source = inputs.source
@@ -277,8 +277,8 @@ def _pick_index(
     inputs: EvalInputs, predict: Predict, config: EvalConfig, threads: int
 ) -> tuple[ChunkIndex, int, list[IndexTrial], list[str]]:
     """The index to search, lists to visit, what was tried for it, and what a reader should know."""
-    from engine.evaluator import predict_all
-    from engine.tuner import candidates, tune
+    from engine.evaluation.evaluator import predict_all
+    from engine.evaluation.tuner import candidates, tune
 
     if not config.tune:
         index = inputs.open_index(config.index, None)

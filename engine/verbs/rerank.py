@@ -66,8 +66,8 @@ def command(
 
     Exit codes: 0 lifts R@5 beyond its 95 % interval, 1 did not, 2 could not.
     """
-    from engine.heldout import open_held_out
-    from engine.rerank.fitting import MAX_FIT, fit_reranker, floor_of, list_candidates, over_floor
+    from engine.post_training.heldout import open_held_out
+    from engine.post_training.rerank.fitting import MAX_FIT, fit_reranker, floor_of, list_candidates, over_floor
     from engine.verbs.evaluate import find_checkpoint
 
     files = OutFiles.named(out)

@@ -75,7 +75,7 @@ def _try(data: DataConfig, config: RunConfig) -> None:
     from engine.data.split import split_windows
     from engine.data.windows import open_windows
     from engine.device import pick_device
-    from engine.validation import open_unseen
+    from engine.training.validation import open_unseen
 
     pick_device(config.device)
     source = open_windows(data, Path.cwd())

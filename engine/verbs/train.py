@@ -24,7 +24,7 @@ from engine.verbs.run_flags import create_run
 if TYPE_CHECKING:
     from engine.data.split import Split
     from engine.data.windows import WindowSource
-    from engine.recorder import Recorder
+    from engine.training.recorder import Recorder
 
 log = logging.getLogger("engine")
 
@@ -121,7 +121,7 @@ def command(
 def _train(run: RunDirectory, *, resume: bool, reason: str | None) -> int:
     """Train a run whose lock is held; returns the exit code."""
     spec = run.read_spec()
-    from engine.recorder import Recorder
+    from engine.training.recorder import Recorder
 
     recorder = Recorder(run, spec)
     stop = StopRequest(run.stop_file)
@@ -152,8 +152,8 @@ def _train_recorded(recorder: Recorder, stop: StopRequest, *, resume: bool, reas
     from engine.device import pick_device, set_threads
     from engine.models.floors import measure_floors
     from engine.preflight.verdict import needs_verdict
-    from engine.trainer import Trainer
-    from engine.validation import open_unseen
+    from engine.training.trainer import Trainer
+    from engine.training.validation import open_unseen
 
     spec = recorder.spec
     device = pick_device(spec.config.device)

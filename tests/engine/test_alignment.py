@@ -14,14 +14,21 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.alignment import RIDGE_L2, AlignmentHead, fit_alignment, load_head, procrustes_maps, ridge_maps
-from engine.checkpoint import CheckpointMeta, save_checkpoint
 from engine.data.windows import CorpusWindows
-from engine.heldout import FOLDS, article_folds, open_held_out
 from engine.models.registry import build_head, build_model
+from engine.post_training.alignment import (
+    RIDGE_L2,
+    AlignmentHead,
+    fit_alignment,
+    load_head,
+    procrustes_maps,
+    ridge_maps,
+)
+from engine.post_training.heldout import FOLDS, article_folds, open_held_out
 from engine.run.convert import ConfigError
 from engine.run.heads import NO_CHANGE, read_head_report
 from engine.run.settings import DataConfig, ModelConfig, RunConfig
+from engine.training.checkpoint import CheckpointMeta, save_checkpoint
 from engine.verbs.align import command
 from tests.reference.planted_heldout import CONTEXT, WEIGHTS, plant, scattered, unit
 from tests.reference.small_corpus import DIM, make_corpus

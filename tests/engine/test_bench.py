@@ -8,9 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from engine import bench
-from engine.bench import Comparison, run_benchmarks
-from engine.bench_queue import QueueTask, peak_bytes
+from engine.bench import run as bench
+from engine.bench.queue import QueueTask, peak_bytes
+from engine.bench.run import Comparison, run_benchmarks
 from engine.cli import main
 from engine.data.windows import CorpusWindows
 from tests.reference.small_corpus import make_corpus

@@ -12,8 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine import checkpoint
-from engine.checkpoint import (
+from engine.models.registry import build_head, build_model
+from engine.run.convert import ConfigError
+from engine.run.settings import DataConfig, LossConfig, ModelConfig, RunConfig
+from engine.training import checkpoint
+from engine.training.checkpoint import (
     META_FILE,
     MODEL_FILE,
     TRAINING_FILE,
@@ -23,9 +26,6 @@ from engine.checkpoint import (
     load_training,
     save_checkpoint,
 )
-from engine.models.registry import build_head, build_model
-from engine.run.convert import ConfigError
-from engine.run.settings import DataConfig, LossConfig, ModelConfig, RunConfig
 
 CONFIG = RunConfig(
     model=ModelConfig(kind="amn", width=8, layers=1), loss=LossConfig(projection_hidden=8, projection_width=4)

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.corruption import corrupt_contexts
 from engine.run.settings import SamplerConfig
+from engine.training.corruption import corrupt_contexts
 
 HIDE = SamplerConfig(article_dropout=1.0, span_corruption=0.0)
 REPLACE = SamplerConfig(article_dropout=0.0, span_corruption=1.0)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from engine.checkpoint import CheckpointMeta, save_checkpoint
 from engine.models.registry import build_head, build_model
 from engine.run.evals import EvalReport, read_report
 from engine.run.settings import DataConfig, ModelConfig, RunConfig
+from engine.training.checkpoint import CheckpointMeta, save_checkpoint
 from engine.verbs.evaluate import command
 from tests.reference.plain_retrieval import rank_of_truth, share_within
 from tests.reference.playbook_files import DIM, Playbook, write_index, write_playbook, write_windows

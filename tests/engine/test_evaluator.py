@@ -12,19 +12,19 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from engine import baselines
-from engine.baselines import Payload
-from engine.checkpoint import CheckpointMeta, save_checkpoint
 from engine.data.split import Split, split_windows
 from engine.data.windows import CorpusWindows
-from engine.evaluation_text import render
-from engine.evaluator import Evaluation, eval_line, evaluate, sample_queries
-from engine.metrics import latency_percentiles
+from engine.evaluation import baselines
+from engine.evaluation.baselines import Payload
+from engine.evaluation.evaluator import Evaluation, eval_line, evaluate, sample_queries
+from engine.evaluation.metrics import latency_percentiles
+from engine.evaluation.retrieval import open_index
+from engine.evaluation.text import render
 from engine.models.registry import build_head, build_model
-from engine.retrieval import open_index
 from engine.run.convert import ConfigError
 from engine.run.evals import Miss, read_report
 from engine.run.settings import DataConfig, EvalConfig, ModelConfig, RunConfig
+from engine.training.checkpoint import CheckpointMeta, save_checkpoint
 from engine.verbs.evaluate import command
 from tests.reference.plain_retrieval import rank_of_truth, share_within
 from tests.reference.small_corpus import make_corpus

@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from torch import Tensor
 from torch.nn import functional
 
-from engine.checkpoint import load_model
 from engine.cli import main
 from engine.models.gru import GatedRecurrence, move_hidden_last
 from engine.models.registry import build_model
 from engine.run.convert import ConfigError
 from engine.run.settings import ModelConfig, RunConfig
 from engine.run.spec import apply_patch
+from engine.training.checkpoint import load_model
 from tests.reference.plain_gru import stepwise_gru
 from tests.reference.small_corpus import make_corpus
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.losses import MicroLoss, info_nce, mask_candidates, micro_loss, project_candidates
 from engine.models.registry import build_head, build_model
 from engine.run.settings import LossConfig, ModelConfig
+from engine.training.losses import MicroLoss, info_nce, mask_candidates, micro_loss, project_candidates
 from tests.reference.info_nce import big_batch_loss, plain_info_nce
 
 ARTICLES = np.array([0, 0, 1, 2, 2, 2, 3, 4, 5, 0, -1, -1])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.metrics import (
+from engine.evaluation.metrics import (
     bootstrap_intervals,
     contain_at_k,
     eff,

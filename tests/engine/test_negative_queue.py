@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.losses import contrast_with_queue, mask_candidates, micro_loss, project_candidates
 from engine.models.registry import build_head, build_model
-from engine.negative_queue import NegativeQueue, queue_capacity
 from engine.run.convert import ConfigError
 from engine.run.settings import LossConfig, ModelConfig, QueueConfig
-from engine.streamed_contrast import stream_log_sum_exp
+from engine.training.losses import contrast_with_queue, mask_candidates, micro_loss, project_candidates
+from engine.training.negative_queue import NegativeQueue, queue_capacity
+from engine.training.streamed_contrast import stream_log_sum_exp
 from tests.reference.plain_queue import PlainQueue, plain_queue_info_nce
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from engine.metrics import bootstrap_intervals, retrieval_figures
-from engine.paired import measures_of, paired_lifts
+from engine.evaluation.metrics import bootstrap_intervals, retrieval_figures
+from engine.evaluation.paired import measures_of, paired_lifts
 from engine.run.evals import Interval
 from engine.run.heads import Lift
 from tests.reference.plain_retrieval import share_within

@@ -13,7 +13,7 @@ import pytest
 from engine.data.payload_corpus import KEYS_FILE, import_payload, open_payload, payload_keys
 from engine.data.payload_file import read_payload
 from engine.data.playbook_files import alignment, find_contexts, find_truths, open_eval_windows
-from engine.foreign_index import open_given_index
+from engine.evaluation.foreign_index import open_given_index
 from engine.run.convert import ConfigError
 from tests.reference.playbook_files import DIM, Playbook, write_index, write_playbook, write_windows
 from tests.reference.small_corpus import make_corpus

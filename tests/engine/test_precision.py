@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.data.windows import open_windows
-from engine.learner import Learner
+from engine.training.learner import Learner
 from tests.reference.small_training import make_run, make_spec, rows_without_time, train_run, weights_digest
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from engine.data.corpus import open_corpus
 from engine.data.windows import CorpusWindows
+from engine.evaluation.retrieval import search_exactly
 from engine.models.floors import RIDGE_L2
 from engine.preflight.references import (
     describe_direction,
@@ -22,7 +23,6 @@ from engine.preflight.references import (
 from engine.preflight.stretches import lag_curve, read_stretches
 from engine.preflight.subject import Subject, open_subject
 from engine.preflight.vectors import describe_spread, judge_duplicates, judge_finite, judge_lengths
-from engine.retrieval import search_exactly
 from engine.run.settings import DataConfig, Gate
 from tests.reference.plain_preflight import plain_lag_curve, plain_pairwise_cosine, plain_ridge_cosine
 from tests.reference.small_corpus import make_corpus, walk

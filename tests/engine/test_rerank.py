@@ -15,19 +15,19 @@ from click.testing import CliRunner, Result
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from engine.baselines import Queries
-from engine.checkpoint import CheckpointMeta, save_checkpoint
-from engine.headfile import write_fitted
-from engine.heldout import HeldOut
+from engine.evaluation.baselines import Queries
 from engine.models.registry import build_head, build_model
-from engine.rerank import models
-from engine.rerank.boosted import Boosted
-from engine.rerank.features import CONTENT, column_names
-from engine.rerank.fitting import fit_reranker, floor_of, list_candidates, over_floor
-from engine.rerank.reranker import Reranker, load_reranker
+from engine.post_training.headfile import write_fitted
+from engine.post_training.heldout import HeldOut
+from engine.post_training.rerank import models
+from engine.post_training.rerank.boosted import Boosted
+from engine.post_training.rerank.features import CONTENT, column_names
+from engine.post_training.rerank.fitting import fit_reranker, floor_of, list_candidates, over_floor
+from engine.post_training.rerank.reranker import Reranker, load_reranker
 from engine.run.convert import ConfigError
 from engine.run.heads import RerankReport, read_rerank_report
 from engine.run.settings import DataConfig, ModelConfig, RunConfig
+from engine.training.checkpoint import CheckpointMeta, save_checkpoint
 from engine.verbs.rerank import command
 from tests.reference.planted_heldout import CONTEXT, WEIGHTS, plant, scattered, unit, wandering
 from tests.reference.small_corpus import DIM, make_corpus
@@ -44,7 +44,7 @@ def few_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         "mmr": models.GRIDS["mmr"][:4],
     }
     monkeypatch.setattr(models, "GRIDS", few)
-    monkeypatch.setattr("engine.rerank.fitting.GRIDS", few)
+    monkeypatch.setattr("engine.post_training.rerank.fitting.GRIDS", few)
 
 
 def noisy(noise: float) -> Any:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.baselines import Queries
-from engine.heldout import HeldOut, first_candidates, positions_of
-from engine.rerank.features import CONTENT, FEATURES, Pairs, column_names, pair_features
-from engine.rerank.fitting import list_candidates
-from engine.rerank.mmr import Mmr
-from engine.rerank.reranker import reorder
+from engine.evaluation.baselines import Queries
+from engine.post_training.heldout import HeldOut, first_candidates, positions_of
+from engine.post_training.rerank.features import CONTENT, FEATURES, Pairs, column_names, pair_features
+from engine.post_training.rerank.fitting import list_candidates
+from engine.post_training.rerank.mmr import Mmr
+from engine.post_training.rerank.reranker import reorder
 from tests.reference.plain_rerank import features_of, mmr_order
 from tests.reference.planted_heldout import CONTEXT, plant, unit, wandering
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.baselines import POOL, Payload
 from engine.data.split import split_windows
 from engine.data.windows import CorpusWindows
-from engine.evaluator import Evaluation, evaluate
-from engine.reranked import Rerank, first_without
-from engine.retrieval import open_index
+from engine.evaluation.baselines import POOL, Payload
+from engine.evaluation.evaluator import Evaluation, evaluate
+from engine.evaluation.reranked import Rerank, first_without
+from engine.evaluation.retrieval import open_index
 from engine.run.evals import Miss
 from engine.run.settings import EvalConfig
 from tests.reference.small_corpus import make_corpus

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import retrieval
 from engine.data.corpus import Corpus
-from engine.retrieval import choose_nlist, open_index, ranks_of, search_exactly, shared_share
+from engine.evaluation import retrieval
+from engine.evaluation.retrieval import choose_nlist, open_index, ranks_of, search_exactly, shared_share
 from tests.reference.plain_retrieval import rank_of_truth
 from tests.reference.small_corpus import make_corpus, walk
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.run.convert import ConfigError
-from engine.sampler import EffectiveBatchSampler
+from engine.training.sampler import EffectiveBatchSampler
 
 
 def make(articles: list[int], *, batch: int = 8, accumulate: int = 2, cap: int = 0, seed: int = 0):

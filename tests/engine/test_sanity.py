@@ -15,7 +15,7 @@ from torch.nn import functional
 from engine.run.events import EpochRecord
 from engine.run.gates import judge_checks
 from engine.run.settings import CheckBars
-from engine.sanity import (
+from engine.training.sanity import (
     effective_rank,
     inspect_predictions,
     mean_negative_cosine,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.run.settings import ScheduleConfig
-from engine.schedule import plan_schedule
+from engine.training.schedule import plan_schedule
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_its_end() -> None:

@@ -16,7 +16,6 @@ import torch
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from engine.baselines import Queries
 from engine.data.corpus import open_corpus, verify_corpus
 from engine.data.split import Split, split_windows
 from engine.data.synth import (
@@ -33,16 +32,17 @@ from engine.data.synth import (
     write_windows,
 )
 from engine.data.windows import UNKNOWN, ArrayWindows, CorpusWindows
-from engine.metrics import retrieval_figures
-from engine.recorder import Recorder
-from engine.retrieval import search_exactly
+from engine.evaluation.baselines import Queries
+from engine.evaluation.metrics import retrieval_figures
+from engine.evaluation.retrieval import search_exactly
 from engine.run.directory import RunDirectory
 from engine.run.evals import RetrievalFigures
 from engine.run.events import EpochRecord, Verdict, read_events
 from engine.run.settings import DataConfig, EvalConfig, Gate, PatchValue, RunConfig
 from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import fold
-from engine.trainer import Trainer
+from engine.training.recorder import Recorder
+from engine.training.trainer import Trainer
 from engine.verbs.data import command
 
 GATE = Gate().at_least

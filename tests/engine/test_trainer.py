@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from engine.data.corpus import IndexArray
-from engine.learner import Learner
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
 from engine.run.events import (
@@ -32,7 +31,8 @@ from engine.run.events import (
 )
 from engine.run.settings import Gate
 from engine.run.state import fold
-from engine.trainer import Trainer
+from engine.training.learner import Learner
+from engine.training.trainer import Trainer
 from tests.reference.small_corpus import rewrite_manifest
 from tests.reference.small_training import make_run, make_spec, rows_without_time, train_run, weights_digest
 

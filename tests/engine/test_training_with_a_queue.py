@@ -14,7 +14,7 @@ from engine.run.directory import RunDirectory
 from engine.run.events import WarningRaised, read_events
 from engine.run.settings import PatchValue
 from engine.run.state import fold
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 from tests.reference.small_training import make_run, rows_without_time, train_run, weights_digest
 
 QUEUE: dict[str, PatchValue] = {"queue__size": 25, "sampler__batch_size": 4}

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.retrieval import build_index
+from engine.evaluation.retrieval import build_index
+from engine.evaluation.tuner import MANY_CHUNKS, candidates, tune
 from engine.run.convert import ConfigError
-from engine.tuner import MANY_CHUNKS, candidates, tune
 from tests.reference.small_corpus import walk
 
 VECTORS = walk([50] * 20)

@@ -13,11 +13,11 @@ from torch.nn import functional
 from engine.data.corpus import Corpus
 from engine.data.split import Split, split_windows
 from engine.data.windows import UNKNOWN, CorpusWindows
-from engine.learner import Learner
 from engine.models.floors import floor_predictions
 from engine.run.convert import ConfigError
 from engine.run.settings import DataConfig, ModelConfig, RunConfig
-from engine.validation import MIN_LIFT_ARTICLES, LiftProbe, Validator, open_unseen
+from engine.training.learner import Learner
+from engine.training.validation import MIN_LIFT_ARTICLES, LiftProbe, Validator, open_unseen
 from tests.reference.small_corpus import DIM, make_corpus
 
 CONFIG = RunConfig(model=ModelConfig(width=16, layers=1, state=8, head_width=8))

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.baselines import Queries
-from engine.checkpoint import CheckpointMeta
 from engine.data.split import split_windows
 from engine.data.windows import CorpusWindows
-from engine.heldout import HeldOut, Sample
+from engine.evaluation.baselines import Queries
+from engine.post_training.heldout import HeldOut, Sample
 from engine.run.settings import DataConfig, RunConfig
+from engine.training.checkpoint import CheckpointMeta
 from tests.reference.small_corpus import DIM, make_corpus
 
 Array = npt.NDArray[Any]

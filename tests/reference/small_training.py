@@ -12,12 +12,12 @@ import torch
 from engine.data.split import split_windows
 from engine.data.windows import open_windows
 from engine.models.floors import measure_floors
-from engine.recorder import Recorder
 from engine.run.directory import RunDirectory
 from engine.run.events import EpochRecord
 from engine.run.settings import DataConfig, Gate, PatchValue, RunConfig
 from engine.run.spec import RunSpec, apply_patch
-from engine.trainer import Outcome, Trainer
+from engine.training.recorder import Recorder
+from engine.training.trainer import Outcome, Trainer
 from tests.reference.small_corpus import make_corpus
 
 SMALL: dict[str, PatchValue] = {

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from engine.metrics import RESAMPLES, Ranks
+from engine.evaluation.metrics import RESAMPLES, Ranks
 from engine.run.evals import Interval
 from engine.run.heads import Figure, Lift
 
@@ -46,7 +46,7 @@ def paired_lifts(
     """Every figure before and after, and Eff@5 = R@5 / Contain@50, with 95 % intervals of the differences.
 
     Whole articles are drawn with replacement, as many as there are, each with all of its queries, and the same ones for
-    both sides; see `engine.metrics.bootstrap_intervals`.
+    both sides; see `engine.evaluation.metrics.bootstrap_intervals`.
 
     Args:
         before: `measures_of` the ranking as it was.

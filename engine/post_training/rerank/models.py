@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.corpus import IndexArray
-from engine.headfile import Arrays
-from engine.rerank.boosted import Boosted, fit_boosted
-from engine.rerank.features import Pairs, column_names
-from engine.rerank.mmr import GRID as MMR_GRID
-from engine.rerank.mmr import Mmr
+from engine.post_training.headfile import Arrays
+from engine.post_training.rerank.boosted import Boosted, fit_boosted
+from engine.post_training.rerank.features import Pairs, column_names
+from engine.post_training.rerank.mmr import GRID as MMR_GRID
+from engine.post_training.rerank.mmr import Mmr
 from engine.run.convert import ConfigError
 from engine.run.heads import RerankModel
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.baselines import Queries
 from engine.data.corpus import FloatArray, IndexArray
-from engine.headfile import FittedMeta, read_fitted, write_fitted
-from engine.rerank.features import FEATURES, Pairs, pair_features
-from engine.rerank.models import Scorer, read_scorer
+from engine.evaluation.baselines import Queries
+from engine.post_training.headfile import FittedMeta, read_fitted, write_fitted
+from engine.post_training.rerank.features import FEATURES, Pairs, pair_features
+from engine.post_training.rerank.models import Scorer, read_scorer
 from engine.run.convert import ConfigError
 from engine.run.heads import FeatureSet, RerankModel
 

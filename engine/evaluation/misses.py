@@ -9,9 +9,9 @@ from collections import Counter
 
 import numpy as np
 
-from engine.baselines import Queries
 from engine.data.corpus import Corpus, IndexArray
-from engine.metrics import Ranks
+from engine.evaluation.baselines import Queries
+from engine.evaluation.metrics import Ranks
 from engine.run.evals import Miss, MissMode, Retrieved
 
 SHOWN = 5

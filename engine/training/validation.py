@@ -20,11 +20,11 @@ from torch import Tensor
 
 from engine.data.split import Split
 from engine.data.windows import ArrayWindows, WindowSource
-from engine.learner import Learner
 from engine.models.floors import floor_predictions
 from engine.run.convert import ConfigError
 from engine.run.settings import DataConfig
-from engine.sanity import Inspection, evenly, inspect_predictions
+from engine.training.learner import Learner
+from engine.training.sanity import Inspection, evenly, inspect_predictions
 
 MAX_LIFT_WINDOWS = 2048
 """Windows that a lift is measured on, evenly spaced."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.headfile import Arrays
-from engine.rerank.features import Pairs, column_names
+from engine.post_training.headfile import Arrays
+from engine.post_training.rerank.features import Pairs, column_names
 
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 """The one type in such a file that skops does not vouch for by itself: arrays of nodes."""

@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.queue_view import QueueView
 from engine.run.settings import LossConfig
-from engine.streamed_contrast import BLOCK, stream_log_sum_exp
+from engine.training.queue_view import QueueView
+from engine.training.streamed_contrast import BLOCK, stream_log_sum_exp
 
 UNKNOWN_ARTICLE = -1
 

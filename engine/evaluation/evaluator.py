@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.baselines import POOL, Payload, Queries, cached_baselines, measure
 from engine.data.corpus import FloatArray, IndexArray
 from engine.data.split import Split
 from engine.data.windows import CorpusWindows
-from engine.metrics import latency_percentiles
-from engine.misses import count_modes, describe_misses
-from engine.reranked import Rerank, Reranked, first_without, rerank_row
-from engine.retrieval import shared_share
+from engine.evaluation.baselines import POOL, Payload, Queries, cached_baselines, measure
+from engine.evaluation.metrics import latency_percentiles
+from engine.evaluation.misses import count_modes, describe_misses
+from engine.evaluation.reranked import Rerank, Reranked, first_without, rerank_row
+from engine.evaluation.retrieval import shared_share
 from engine.run.convert import ConfigError
 from engine.run.evals import (
     EvalGate,

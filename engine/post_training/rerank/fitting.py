@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.corpus import IndexArray
-from engine.heldout import HeldOut, Sample, article_folds, first_candidates, positions_of
-from engine.metrics import Ranks, mrr_at_k
+from engine.evaluation.metrics import Ranks, mrr_at_k
+from engine.evaluation.paired import measures_of, paired_lifts
 from engine.models.floors import floor_predictions
-from engine.paired import measures_of, paired_lifts
-from engine.rerank.features import FEATURES, Pairs, pair_features
-from engine.rerank.models import GRIDS, Logistic, Setting, fit_scorer
-from engine.rerank.reranker import Reranker, RerankerMeta, reorder
+from engine.post_training.heldout import HeldOut, Sample, article_folds, first_candidates, positions_of
+from engine.post_training.rerank.features import FEATURES, Pairs, pair_features
+from engine.post_training.rerank.models import GRIDS, Logistic, Setting, fit_scorer
+from engine.post_training.rerank.reranker import Reranker, RerankerMeta, reorder
 from engine.run.heads import FeatureSet, Figure, FittedReranker, Lift, RerankModel, Trial
 
 MAX_FIT = 4096

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.baselines import Queries
 from engine.data.corpus import SHORTEST, FloatArray, IndexArray
+from engine.evaluation.baselines import Queries
 from engine.run.heads import FeatureSet
 
 Feature = npt.NDArray[np.float64]

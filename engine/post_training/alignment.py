@@ -24,11 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.corpus import SHORTEST, FloatArray
-from engine.headfile import FittedMeta, read_fitted, write_fitted
-from engine.heldout import HeldOut, Sample, article_folds
-from engine.metrics import Ranks, mrr_at_k
-from engine.paired import measures_of, paired_lifts
-from engine.retrieval import search_exactly
+from engine.evaluation.metrics import Ranks, mrr_at_k
+from engine.evaluation.paired import measures_of, paired_lifts
+from engine.evaluation.retrieval import search_exactly
+from engine.post_training.headfile import FittedMeta, read_fitted, write_fitted
+from engine.post_training.heldout import HeldOut, Sample, article_folds
 from engine.run.convert import ConfigError
 from engine.run.heads import NO_CHANGE, AlignmentKind, FittedMap, Trial
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from engine.data.corpus import FloatArray
-from engine.fastscan import MIN_CHUNKS, IndexChoice, IndexKind, resolve_kind
-from engine.metrics import latency_percentiles
-from engine.retrieval import ChunkIndex, choose_nlist, search_flat, shared_share
+from engine.evaluation.fastscan import MIN_CHUNKS, IndexChoice, IndexKind, resolve_kind
+from engine.evaluation.metrics import latency_percentiles
+from engine.evaluation.retrieval import ChunkIndex, choose_nlist, search_flat, shared_share
 from engine.run.convert import ConfigError
 from engine.run.evals import IndexTrial
 

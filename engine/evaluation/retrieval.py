@@ -21,8 +21,15 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from engine.data.corpus import Corpus, FloatArray, IndexArray, file_sha256
-from engine.fastscan import IndexChoice, IndexKind, RefinedIndex, build_fastscan, factory_string, resolve_kind
-from engine.metrics import Ranks
+from engine.evaluation.fastscan import (
+    IndexChoice,
+    IndexKind,
+    RefinedIndex,
+    build_fastscan,
+    factory_string,
+    resolve_kind,
+)
+from engine.evaluation.metrics import Ranks
 from engine.run.evals import IndexOrigin
 from engine.run.files import write_atomically
 

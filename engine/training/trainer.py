@@ -13,15 +13,10 @@ from typing import Any, Literal
 import msgspec
 import torch
 
-from engine.checkpoint import CheckpointMeta, has_checkpoint, load_training, save_checkpoint
 from engine.data.split import Split
 from engine.data.windows import WindowSource
 from engine.device import synchronize
-from engine.learner import Learner, StepFigures
 from engine.models.heads import verify_projection
-from engine.negative_queue import open_queue
-from engine.progress import Progress
-from engine.recorder import Recorder, log
 from engine.run.convert import ConfigError
 from engine.run.events import (
     CheckpointSaved,
@@ -33,9 +28,14 @@ from engine.run.events import (
     StepLogged,
 )
 from engine.run.spec import RunSpec
-from engine.sampler import EffectiveBatchSampler
-from engine.schedule import plan_schedule
-from engine.validation import Unseen, Validator
+from engine.training.checkpoint import CheckpointMeta, has_checkpoint, load_training, save_checkpoint
+from engine.training.learner import Learner, StepFigures
+from engine.training.negative_queue import open_queue
+from engine.training.progress import Progress
+from engine.training.recorder import Recorder, log
+from engine.training.sampler import EffectiveBatchSampler
+from engine.training.schedule import plan_schedule
+from engine.training.validation import Unseen, Validator
 
 EVENT_INTERVAL_S = 0.25
 """Steps are recorded at most this often: as fast as a chart is redrawn."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from engine.baselines import POOL, Measured, Queries
 from engine.data.corpus import FloatArray, IndexArray
-from engine.metrics import Ranks, bootstrap_intervals, figures_by_topic, retrieval_figures
+from engine.evaluation.baselines import POOL, Measured, Queries
+from engine.evaluation.metrics import Ranks, bootstrap_intervals, figures_by_topic, retrieval_figures
 from engine.run.evals import EvalRow
 
 Rerank = Callable[[FloatArray, Queries, IndexArray], IndexArray]

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from engine.data.topics import TopicArray, topics_of_windows
 from engine.data.windows import WindowSource
-from engine.queue_view import QueuePart, QueueView
 from engine.run.convert import ConfigError
 from engine.run.settings import QueueConfig, RunConfig
+from engine.training.queue_view import QueuePart, QueueView
 
 IndexArray = NDArray[np.int64]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.headfile import Arrays
-from engine.rerank.features import Pairs
+from engine.post_training.headfile import Arrays
+from engine.post_training.rerank.features import Pairs
 
 GRID = tuple(
     {"trade": trade, "directional": directional}

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.baselines import Queries
 from engine.data.corpus import Corpus, FloatArray, IndexArray
 from engine.data.payload_corpus import UNKNOWN_EMBEDDER, open_payload, payload_keys
 from engine.data.playbook_files import (
@@ -26,13 +25,14 @@ from engine.data.playbook_files import (
 )
 from engine.data.split import Split
 from engine.data.windows import CorpusWindows
-from engine.evaluator import sample_queries
-from engine.fastscan import IndexChoice
-from engine.foreign_index import open_given_index
-from engine.retrieval import ChunkIndex, open_index
+from engine.evaluation.baselines import Queries
+from engine.evaluation.evaluator import sample_queries
+from engine.evaluation.fastscan import IndexChoice
+from engine.evaluation.foreign_index import open_given_index
+from engine.evaluation.retrieval import ChunkIndex, open_index
+from engine.evaluation.tuner import QUERIES
 from engine.run.convert import ConfigError
 from engine.run.settings import EvalConfig
-from engine.tuner import QUERIES
 
 OpenIndex = Callable[[IndexChoice, int | None], ChunkIndex]
 """Kind and nlist (None for the usual) to an index of the corpus."""

@@ -20,9 +20,9 @@ from msgspec import Struct
 
 from engine.data.corpus import FloatArray, IndexArray
 from engine.data.windows import CorpusWindows
-from engine.metrics import bootstrap_intervals, figures_by_topic, retrieval_figures
+from engine.evaluation.metrics import bootstrap_intervals, figures_by_topic, retrieval_figures
+from engine.evaluation.retrieval import ChunkIndex, ExactResult, ranks_of, search_exactly
 from engine.models.floors import FLOORS, RIDGE_L2, fit_ridge, floor_predictions
-from engine.retrieval import ChunkIndex, ExactResult, ranks_of, search_exactly
 from engine.run.evals import EvalRow
 from engine.run.files import write_atomically
 

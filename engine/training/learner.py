@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.corruption import corrupt_contexts
 from engine.data.windows import WindowSource
 from engine.device import autocast, keep_norms_in_float32
-from engine.losses import Candidates, QueueCounts, mask_candidates, micro_loss, project_candidates
 from engine.models.registry import build_head, build_model
-from engine.negative_queue import NegativeQueue
 from engine.run.convert import ConfigError
 from engine.run.settings import RunConfig
+from engine.training.corruption import corrupt_contexts
+from engine.training.losses import Candidates, QueueCounts, mask_candidates, micro_loss, project_candidates
+from engine.training.negative_queue import NegativeQueue
 
 VALIDATION_BATCH = 1024
 

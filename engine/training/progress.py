@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from engine.learner import StepFigures
 from engine.run.events import EpochRecord, finite
-from engine.validation import Validated
+from engine.training.learner import StepFigures
+from engine.training.validation import Validated
 
 
 class Progress(Struct, kw_only=True):

@@ -18,10 +18,10 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from engine.losses import contrast_with_queue, info_nce
-from engine.negative_queue import NegativeQueue
-from engine.queue_view import QueueView
 from engine.run.settings import QueueConfig
+from engine.training.losses import contrast_with_queue, info_nce
+from engine.training.negative_queue import NegativeQueue
+from engine.training.queue_view import QueueView
 
 QUEUE, WIDTH, QUERIES = 65_536, 256, 1024
 """The playbook's queue, its projection's width, and an effective batch of it."""

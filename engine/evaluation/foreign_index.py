@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.data.corpus import FloatArray, IndexArray
 from engine.data.payload_corpus import PayloadKeys
-from engine.retrieval import ChunkIndex
+from engine.evaluation.retrieval import ChunkIndex
 from engine.run.convert import ConfigError
 
 FOUND_AT_LEAST = 0.5

@@ -16,13 +16,13 @@ import torch
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from engine.bench_queue import QueueTask, peak_bytes
+from engine.bench.queue import QueueTask, peak_bytes
 from engine.data.windows import WindowSource
-from engine.learner import Learner
-from engine.losses import mask_candidates, micro_loss, project_candidates
 from engine.models.mamba import MambaBlock
 from engine.run.convert import ConfigError
 from engine.run.settings import ModelConfig, QueueConfig, RunConfig
+from engine.training.learner import Learner
+from engine.training.losses import mask_candidates, micro_loss, project_candidates
 
 BATCH = 256
 ACCUMULATE = 4

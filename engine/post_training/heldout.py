@@ -18,19 +18,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.baselines import POOL, Queries
-from engine.checkpoint import CheckpointMeta, LoadedModel, load_model
 from engine.data.corpus import Corpus, FloatArray, IndexArray, open_corpus
 from engine.data.split import split_windows
 from engine.data.windows import CorpusWindows
-from engine.evaluator import sample_queries
-from engine.metrics import Ranks
-from engine.reranked import first_without
-from engine.retrieval import search_exactly
+from engine.evaluation.baselines import POOL, Queries
+from engine.evaluation.evaluator import sample_queries
+from engine.evaluation.metrics import Ranks
+from engine.evaluation.reranked import first_without
+from engine.evaluation.retrieval import search_exactly
 from engine.run.convert import ConfigError
 from engine.run.heads import Judged
 from engine.run.runs_file import corpus_folder
 from engine.run.settings import DataConfig
+from engine.training.checkpoint import CheckpointMeta, LoadedModel, load_model
 
 FOLDS = 5
 """Of cross-validation on the fitting articles."""
