@@ -49,8 +49,7 @@ def main() -> int:
         time.sleep(600 if options.sleep else 0)
         return evaluate(options.out)
     if options.verb in {"align", "rerank"}:
-        options.out.write_text("fitted")
-        return 0
+        return fit(options.verb, options.out)
     if options.verb == "preflight":
         write_atomically(RunDirectory(options.run_dir).preflight_file, msgspec.json.encode(preflight_report()))
         return 0
@@ -181,6 +180,16 @@ def evaluate(out: Path) -> int:
     write_atomically(out, msgspec.json.encode(report))
     sys.stdout.write(report.eval_line + "\n")
     return 0 if report.passed else 1
+
+
+def fit(verb: str, out: Path) -> int:
+    """Write what was fitted, and a report that says it lifts."""
+    from recorded_heads import head_report, rerank_report
+
+    out.write_text("fitted")
+    report = head_report() if verb == "align" else rerank_report()
+    write_atomically(out.with_suffix(".json"), msgspec.json.encode(report))
+    return 0
 
 
 def spawn_stubborn_child(run_dir: Path) -> None:

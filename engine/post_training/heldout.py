@@ -18,23 +18,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import Corpus, FloatArray, IndexArray, open_corpus
-from engine.data.split import split_windows
-from engine.data.windows import CorpusWindows
+from engine.data.corpus import Corpus, FloatArray, IndexArray
 from engine.evaluation.baselines import POOL, Queries
-from engine.evaluation.evaluator import sample_queries
+from engine.evaluation.evaluator import Predict, predict_all, sample_queries
 from engine.evaluation.metrics import Ranks
 from engine.evaluation.reranked import first_without
 from engine.evaluation.retrieval import search_exactly
+from engine.evaluation.searched import open_searched
 from engine.run.convert import ConfigError
 from engine.run.heads import Judged
-from engine.run.runs_file import corpus_folder
-from engine.run.settings import DataConfig
-from engine.training.checkpoint import CheckpointMeta, LoadedModel, load_model
+from engine.training.checkpoint import CheckpointMeta, load_model
 
 FOLDS = 5
 """Of cross-validation on the fitting articles."""
-_WINDOWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,32 +111,28 @@ def open_held_out(checkpoint: Path, corpus_name: str, *, fit_limit: int, limit: 
         ConfigError: there is no such checkpoint or corpus, they do not fit together, the split keeps no test articles
             or too few validation articles, or a prediction is not finite.
     """
-    import torch
+    from engine.device import pick_device
 
-    loaded = load_model(checkpoint, torch.device("cpu"))
+    loaded = load_model(checkpoint, pick_device("cpu"))
     meta = loaded.meta
-    corpus, is_own = _open_corpus(checkpoint, meta, corpus_name)
-    source = CorpusWindows(corpus, meta.context)
-    shares = meta.data if is_own else DataConfig()  # the split it was trained with says nothing of other articles
-    split = split_windows(source, val_share=shares.val_share, test_share=shares.test_share, seed=shares.split_seed)
+    searched = open_searched(checkpoint, meta, corpus_name)
+    source, split, corpus = searched.source, searched.split, searched.source.corpus
     judge = sample_queries(split.test, limit, seed)
     fit = sample_queries(split.val, fit_limit, seed)
     num_fit_articles = len(np.unique(source.articles[fit]))
     if num_fit_articles < FOLDS:
         raise ConfigError(
-            f"[data] val_share = {shares.val_share}: {num_fit_articles} validation articles are too few to fit on; "
+            f"[data] val_share: {num_fit_articles} validation articles are too few to fit on; "
             f"cross-validation needs {FOLDS}. Train with a larger val_share, or name a larger corpus with --corpus."
         )
-    trained_on = meta.data.train_npz or meta.data.corpus
-    unknown = f"the model was trained on {trained_on}: whether it saw these articles is not known"
     return HeldOut(
-        fit=_predict(loaded, checkpoint, Queries.gather(source, fit)),
-        judge=_predict(loaded, checkpoint, Queries.gather(source, judge)),
+        fit=_predict(loaded.predict, checkpoint, Queries.gather(source, fit)),
+        judge=_predict(loaded.predict, checkpoint, Queries.gather(source, judge)),
         corpus=corpus,
         vectors=corpus.all_vectors(),
         checkpoint=checkpoint,
         meta=meta,
-        notes=[] if is_own else [unknown],
+        notes=searched.notes,
     )
 
 
@@ -176,45 +168,12 @@ def positions_of(candidates: IndexArray, truths: IndexArray) -> Ranks:
     return np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
 
 
-def _open_corpus(checkpoint: Path, meta: CheckpointMeta, named: str) -> tuple[Corpus, bool]:
-    """The corpus to search, and whether the model learned from it as it is now."""
-    if meta.data.train_npz and not named:
+def _predict(predict: Predict, checkpoint: Path, queries: Queries) -> Sample:
+    predicted = predict_all(predict, queries.contexts)
+    healthy = np.logical_and(np.isfinite(predicted).all(axis=1), predicted.any(axis=1))
+    if not healthy.all():
         raise ConfigError(
-            f"{checkpoint}: was trained on {meta.data.train_npz}, which holds windows but no corpus to search. "
-            "Name the corpus its chunks come from with --corpus."
+            f"{checkpoint}: {np.count_nonzero(~healthy):,} of {len(healthy):,} predictions are zero or not finite; "
+            "nothing can be fitted to them. Use a checkpoint of an earlier epoch, or train again."
         )
-    folder = corpus_folder(DataConfig(corpus=named or meta.data.corpus), Path.cwd())
-    corpus = open_corpus(folder)
-    if corpus.dim != meta.dim:
-        raise ConfigError(
-            f"{checkpoint}: predicts vectors of {meta.dim} dimensions, but {folder} holds {corpus.dim}: they come from "
-            "different encoders. Name the corpus the model was trained on with --corpus."
-        )
-    is_own = not meta.data.train_npz and (
-        meta.corpus_sha256 == corpus.sha256 if meta.corpus_sha256 else named in ("", meta.data.corpus)
-    )
-    if not (is_own or named):
-        raise ConfigError(
-            f"{folder}: the corpus was changed since {checkpoint} was trained on it, and with it the split: articles "
-            "it has learned from would be queried. Restore the corpus, or name it with --corpus to go on all the same."
-        )
-    return corpus, is_own
-
-
-def _predict(loaded: LoadedModel, checkpoint: Path, queries: Queries) -> Sample:
-    import torch
-
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(queries.contexts), _WINDOWS_AT_ONCE):
-            contexts = torch.from_numpy(queries.contexts[start : start + _WINDOWS_AT_ONCE])
-            parts.append(loaded.model(contexts).float().numpy())
-    predicted: FloatArray = np.concatenate(parts)
-    lengths = np.linalg.norm(predicted, axis=1, keepdims=True)
-    if not (np.isfinite(predicted).all() and (lengths > 0).all()):
-        broken = int(np.count_nonzero(~np.isfinite(predicted).all(axis=1) | (lengths[:, 0] == 0)))
-        raise ConfigError(
-            f"{checkpoint}: {broken:,} of {len(predicted):,} predictions are zero or not finite; nothing can be fitted "
-            "to them. Use a checkpoint of an earlier epoch, or train again."
-        )
-    return Sample(queries, (predicted / lengths).astype(np.float32))
+    return Sample(queries, predicted)

@@ -28,6 +28,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor, nn
 
+from engine.data.corpus import FloatArray
 from engine.models.heads import ProjectionHead
 from engine.models.registry import build_head, build_model
 from engine.run.convert import ConfigError
@@ -74,6 +75,13 @@ class LoadedModel:
     head: ProjectionHead | None
     """The projection head it was trained with; None where the contrast was in the target space."""
     meta: CheckpointMeta
+
+    def predict(self, contexts: FloatArray) -> FloatArray:
+        """(B, L, D) float32 contexts to (B, D) float32 unit vectors, computed where the model is."""
+        place = next(self.model.parameters()).device
+        with torch.inference_mode():
+            predicted: FloatArray = self.model(torch.from_numpy(contexts).to(place)).float().cpu().numpy()
+        return predicted
 
 
 def save_checkpoint(

@@ -84,23 +84,43 @@ def verify(corpus: str) -> int:
 
 
 @command.command("import")
-@click.option("--vectors", type=click.Path(path_type=Path), required=True, help=".npy or .npz of chunk vectors.")
-@click.option("--articles", type=click.Path(path_type=Path), required=True, help="articles.jsonl or .jsonl.gz.")
+@click.option("--vectors", type=click.Path(path_type=Path), help=".npy or .npz of chunk vectors.")
+@click.option("--articles", type=click.Path(path_type=Path), help="articles.jsonl or .jsonl.gz.")
+@click.option("--payload", type=click.Path(path_type=Path), help="The playbook's .npy instead: a pickled dict.")
+@click.option("--trust-pickle", is_flag=True, help="Open it; only arrays, dicts, lists, texts and numbers get through.")
 @click.option("--embedder", required=True, help="Id of the encoder that made the vectors.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The corpus folder to make.")
 @click.option("--name", default="", help="Name of the corpus; the folder's by default.")
 @click.option("--source", default="", help="Where the texts come from.")
 @click.option("--licence", default="", help="Licence of the texts.")
 @user_errors
-def import_(vectors: Path, articles: Path, embedder: str, out: Path, name: str, source: str, licence: str) -> None:
+def import_(
+    vectors: Path | None,
+    articles: Path | None,
+    payload: Path | None,
+    trust_pickle: bool,
+    embedder: str,
+    out: Path,
+    name: str,
+    source: str,
+    licence: str,
+) -> None:
     """Make a corpus folder of chunk vectors and their articles.
 
     A line of the articles is {"title": ..., "topic": ..., "chunks": [text, ...]}; row i of the vectors is chunk i,
     counted through the articles in order.
     """
     from engine.data.importers import import_corpus
+    from engine.data.payload_corpus import import_payload
 
-    made = import_corpus(vectors, articles, out, embedder=embedder, name=name, source=source, licence=licence)
+    if payload and (vectors or articles or name or source or licence):
+        raise ConfigError("--payload: holds vectors and texts itself. Leave the other options out but --embedder.")
+    if payload:
+        made = import_payload(payload, out, trusted=trust_pickle, embedder=embedder)
+    elif vectors and articles:
+        made = import_corpus(vectors, articles, out, embedder=embedder, name=name, source=source, licence=licence)
+    else:
+        raise ConfigError("import needs --vectors and --articles, or the playbook's --payload.")
     click.echo(
         f"{made.folder}: {made.num_chunks:,} chunks of {len(made.titles):,} articles, {made.dim} dimensions, "
         f"{made.manifest.dtype}, norm {made.manifest.norm}"

@@ -14,17 +14,16 @@ import msgspec
 
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
-from engine.run.settings import DataConfig, EvalConfig
+from engine.run.settings import EvalConfig
 
 if TYPE_CHECKING:
-    from engine.data.corpus import Corpus, FloatArray
     from engine.data.windows import CorpusWindows
     from engine.evaluation.evaluator import Evaluation, Predict
     from engine.evaluation.fastscan import IndexChoice
     from engine.evaluation.inputs import EvalInputs, PlaybookFiles
     from engine.evaluation.retrieval import ChunkIndex
     from engine.run.evals import EvalReport, IndexTrial
-    from engine.training.checkpoint import CheckpointMeta, LoadedModel
+    from engine.training.checkpoint import CheckpointMeta
 
 BARS = EvalConfig()
 _share = click.FloatRange(0, 1)
@@ -58,6 +57,8 @@ _path = click.Path(path_type=Path)
 @click.option("--index-dir", type=_path, help="Where indexes are kept; the user's cache by default.")
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of timed searches and passes.")
+@click.option("--head", type=_path, help="Alignment head behind the model: a file of `lvm-engine align`.")
+@click.option("--reranker", type=_path, help="Orders the first 50 candidates anew: a file of `lvm-engine rerank`.")
 @click.option("--by-topic", is_flag=True, help="Print the figures of each topic, beside the context mean's.")
 @click.option("--out", type=_path, help="Report to write; misses go beside it.")
 @user_errors
@@ -81,6 +82,8 @@ def command(
     index_dir: Path | None,
     device: str,
     threads: int,
+    head: Path | None,
+    reranker: Path | None,
     by_topic: bool,
     out: Path | None,
 ) -> int:
@@ -104,7 +107,9 @@ def command(
     if out and out.is_dir():
         raise ConfigError(f"--out: {out} is a folder. Name the file to write, such as {out / 'smoke.json'}.")
     files = _named_files(eval_npz, payload, faiss, trust_pickle, allow_misaligned, corpus)
-    report, evaluation = _evaluate(checkpoint, config, corpus, files, index_dir, device, threads, out)
+    report, evaluation = _evaluate(
+        checkpoint, config, corpus, files, index_dir, device, threads, out, head=head, reranker=reranker
+    )
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     if out:
@@ -142,10 +147,14 @@ def _evaluate(
     device: str,
     threads: int,
     out: Path | None,
+    *,
+    head: Path | None,
+    reranker: Path | None,
 ) -> tuple[EvalReport, Evaluation]:
     from engine.device import pick_device
     from engine.evaluation.baselines import Payload
     from engine.evaluation.evaluator import eval_line, evaluate_queries
+    from engine.post_training.applied import apply_fitted
     from engine.run.evals import EvalReport
     from engine.training.checkpoint import load_model
 
@@ -157,19 +166,27 @@ def _evaluate(
     inputs = (
         _open_files(meta, files, config, cache) if files else _open_corpus(folder, meta, corpus_name, config, cache)
     )
-    predict = _predictor(loaded, device)
-    index, nprobe, trials, notes = _pick_index(inputs, predict, config, threads)
+    corpus = inputs.source.corpus
+    applied = apply_fitted(
+        loaded.predict,
+        head=head,
+        reranker=reranker,
+        checkpoint_sha256=meta.sha256["model.safetensors"],
+        corpus=corpus,
+        vectors=inputs.vectors,
+    )
+    index, nprobe, trials, notes = _pick_index(inputs, applied.predict, config, threads)
     measured = evaluate_queries(
         inputs.source,
         inputs.queries,
         inputs.train,
-        predict,
+        applied.predict,
         payload=Payload(inputs.vectors, index, nprobe),
         config=config,
         threads=threads,
         cache=cache,
+        rerank=applied.rerank,
     )
-    corpus = inputs.source.corpus
     report = EvalReport(
         name=out.stem if out else "",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -192,6 +209,8 @@ def _evaluate(
         latency=measured.latency,
         forward=measured.forward,
         seconds=round(time.monotonic() - began, 3),
+        head=applied.head,
+        reranker=applied.reranker,
         miss_modes=measured.miss_modes,
         notes=[*measured.notes, *inputs.notes, *notes],
         eval_line="",
@@ -201,47 +220,24 @@ def _evaluate(
 
 def _open_corpus(folder: Path, meta: CheckpointMeta, name: str, config: EvalConfig, cache: Path) -> EvalInputs:
     """The test windows of the checkpoint's corpus, or of the one that was named."""
-    from engine.data.corpus import open_corpus
-    from engine.data.split import split_windows
-    from engine.data.windows import CorpusWindows
     from engine.evaluation.inputs import corpus_inputs
-    from engine.run.runs_file import corpus_folder
+    from engine.evaluation.searched import open_searched
 
-    if meta.data.train_npz and not name:
-        raise ConfigError(
-            f"{folder}: was trained on {meta.data.train_npz}, which holds windows but no corpus to search. "
-            "Name the corpus its chunks come from with --corpus, or windows and payload with --eval-npz and --payload."
-        )
-    chosen = corpus_folder(DataConfig(corpus=name or meta.data.corpus), Path.cwd())
-    corpus = open_corpus(chosen)
-    if corpus.dim != meta.dim:
-        raise ConfigError(
-            f"{folder}: predicts vectors of {meta.dim} dimensions, but {chosen} holds {corpus.dim}: they come from "
-            "different encoders. Name the corpus the model was trained on with --corpus."
-        )
-    is_own = _learned_from(meta, corpus, name)
-    if not (is_own or name):
-        raise ConfigError(
-            f"{chosen}: the corpus was changed since {folder} was trained on it, and with it the split: articles it "
-            "has learned from would be queried. Restore the corpus, or name it with --corpus to evaluate all the same."
-        )
-    source = CorpusWindows(corpus, meta.context)
-    shares = meta.data if is_own else DataConfig()  # the split it was trained with says nothing of other articles
-    split = split_windows(source, val_share=shares.val_share, test_share=shares.test_share, seed=shares.split_seed)
-    inputs = corpus_inputs(source, split, config, cache)
-    if not is_own:
-        inputs.notes.append(_unknown_articles(meta))
+    searched = open_searched(folder, meta, name)
+    inputs = corpus_inputs(searched.source, searched.split, config, cache)
+    inputs.notes.extend(searched.notes)
     return inputs
 
 
 def _open_files(meta: CheckpointMeta, files: PlaybookFiles, config: EvalConfig, cache: Path) -> EvalInputs:
     """The windows of an evaluation file, searched in its payload."""
     from engine.evaluation.inputs import playbook_inputs
+    from engine.evaluation.searched import has_learned_from, unknown_articles
 
     inputs = playbook_inputs(files, dim=meta.dim, context=meta.context, config=config, cache=cache)
     source = inputs.source
-    if not _learned_from(meta, source.corpus, str(files.payload)):
-        inputs.notes.append(_unknown_articles(meta))
+    if not has_learned_from(meta, source.corpus, str(files.payload)):
+        inputs.notes.append(unknown_articles(meta))
     elif num_learned := _count_learned(meta, source, inputs):
         inputs.notes.append(
             f"{num_learned:,} of {len(inputs.queries.articles):,} queries are of articles that the model was trained "
@@ -259,18 +255,6 @@ def _count_learned(meta: CheckpointMeta, source: CorpusWindows, inputs: EvalInpu
     data = meta.data
     split = split_windows(source, val_share=data.val_share, test_share=data.test_share, seed=data.split_seed)
     return int(np.isin(inputs.queries.articles, source.articles[split.train]).sum())
-
-
-def _unknown_articles(meta: CheckpointMeta) -> str:
-    learned_from = meta.data.train_npz or meta.data.corpus
-    return f"the model was trained on {learned_from}: whether it saw these articles is not known"
-
-
-def _learned_from(meta: CheckpointMeta, corpus: Corpus, named: str) -> bool:
-    """Whether a model learned from this corpus as it is now, so that the split it was trained with applies."""
-    if meta.data.train_npz:
-        return False
-    return meta.corpus_sha256 == corpus.sha256 if meta.corpus_sha256 else named in ("", meta.data.corpus)
 
 
 def _pick_index(
@@ -310,22 +294,6 @@ def find_checkpoint(path: Path) -> Path:
 def default_index_dir() -> Path:
     """Where indexes are kept unless --index-dir says otherwise; they can be deleted at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvm-tui" / "indexes"
-
-
-def _predictor(loaded: LoadedModel, device: str) -> Predict:
-    """The model as a function of arrays."""
-    import torch
-
-    from engine.device import pick_device
-
-    model, place = loaded.model.eval(), pick_device(device)
-
-    def predict(contexts: FloatArray) -> FloatArray:
-        with torch.inference_mode():
-            predicted: FloatArray = model(torch.from_numpy(contexts).to(place)).float().cpu().numpy()
-        return predicted
-
-    return predict
 
 
 def _write(report: EvalReport, evaluation: Evaluation, out: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from person import LONG, Person
 from processes import end, wait_until
+from recorded_heads import NO_LIFT, head_report
 
 from engine.run.convert import ConfigError
 from engine.run.directory import is_locked, list_runs
@@ -210,11 +211,17 @@ def test_what_is_fitted_after_training_is_used_by_the_evaluation_that_asks_for_i
     for action in ("align", "rerank"):
         folder = room.actions.start_job(view, action)
         wait_until(lambda folder=folder: not is_locked(folder.lock_file))
+    view = room.view(run)
     job = make_job("evaluate_fitted", view, room.actions.index_dir)
     assert job.name == "full-fitted-e0002"
     assert {"--head", "--reranker"} < set(job.arguments)
     assert not {"--head", "--reranker"} & set(make_job("evaluate_full", view, room.actions.index_dir).arguments)
     assert ("align", "done") in room.journal()
+    view.head = head_report(lift=NO_LIFT)
+    assert "--head" not in make_job("evaluate_fitted", view, room.actions.index_dir).arguments
+    view.reranker = None
+    with pytest.raises(RefusedError, match="nothing that lifts"):
+        room.actions.check_job(view, "evaluate_fitted")
 
 
 def test_a_training_that_the_preflight_blocks_trains_with_a_written_reason_and_so_do_its_children(

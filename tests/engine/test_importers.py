@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.data.corpus import verify_corpus
+from engine.data.corpus import open_corpus, verify_corpus
 from engine.data.importers import import_corpus
 from engine.run.convert import ConfigError
 from engine.verbs.data import command
+from tests.reference.playbook_files import write_playbook
 from tests.reference.small_corpus import make_corpus, walk, write_articles
 
 LENGTHS = [7, 8, 9, 6]
@@ -143,3 +144,17 @@ def test_describe_shows_the_embedded_corpus_by_default() -> None:
     assert result.exit_code == 0
     assert "all-mpnet-base-v2-768" in result.stdout
     assert "6,645" in result.stdout
+
+
+def test_a_payload_is_imported_only_by_someone_who_trusts_it(tmp_path: Path) -> None:
+    files = write_playbook(tmp_path, [8, 9, 8], 5)
+    out = tmp_path / "corpus"
+    given = ("import", "--payload", files.payload, "--embedder", "test-encoder", "--out", out)
+    refused = run(*given)
+    assert refused.exit_code == 2
+    assert "--trust-pickle" in refused.output
+    assert not out.exists()
+    assert run(*given, "--trust-pickle").exit_code == 0
+    assert open_corpus(out).num_chunks == 25
+    assert "Leave the other options out" in run(*given, "--trust-pickle", "--name", "x").output
+    assert "--vectors and --articles, or" in run("import", "--embedder", "e", "--out", out).output

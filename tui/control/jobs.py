@@ -28,10 +28,9 @@ class Job:
 
 
 def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = False) -> Job:
-    """The evaluation `[eval.NAME]` of the run's best checkpoint; with `fitted`, behind its head and reranker."""
+    """The evaluation `[eval.NAME]` of the run's best checkpoint; with `fitted`, behind what was fitted and lifts."""
     settings = evaluation_settings(run, name)
     job = f"{name}{'-fitted' if fitted else ''}-e{best_epoch(run):04d}"
-    head, reranker = fitted_head(run), fitted_reranker(run)
     return Job(
         job,
         "evaluate",
@@ -42,8 +41,8 @@ def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = F
             *("--gate-contain50", str(settings.contain50), "--gate-r5", str(settings.r5)),
             *("--gate-eff5", str(settings.eff5), "--gate-p95", str(settings.p95_ms)),
             *("--index-dir", str(index_dir)),
-            *(("--head", str(head)) if fitted and head.exists() else ()),
-            *(("--reranker", str(reranker)) if fitted and reranker.exists() else ()),
+            *(("--head", str(fitted_head(run))) if fitted and run.head and run.head.lifted else ()),
+            *(("--reranker", str(fitted_reranker(run))) if fitted and run.reranker and run.reranker.lifted else ()),
             *("--out", str(run.directory.evals / f"{job}.json")),
         ),
     )

@@ -12,7 +12,7 @@ from engine.run.settings import PatchValue, RunConfig
 from engine.run.spec import apply_patch
 from engine.run.state import Status
 from tui.control.answers import Situation
-from tui.control.jobs import JobAction, fitted_head, fitted_reranker
+from tui.control.jobs import JobAction
 from tui.control.journal import Decision, Journal, Who
 from tui.control.ladder import Rung, best_of, family
 from tui.control.playbook import Position, describe_rung, locate
@@ -146,8 +146,8 @@ class Plans:
         self.refuse_readonly()
         if action != "preflight" and "best" not in run.state.checkpoints:
             raise RefusedError("no checkpoint yet: the first one comes with the first epoch")
-        if action == "evaluate_fitted" and not (fitted_head(run).exists() or fitted_reranker(run).exists()):
-            raise RefusedError("nothing is fitted yet: A fits an alignment head, L a reranker")
+        if action == "evaluate_fitted" and not any(fitted and fitted.lifted for fitted in (run.head, run.reranker)):
+            raise RefusedError("nothing that lifts R@5 is fitted yet: A fits an alignment head, L a reranker")
         busy = [job for job, life in run.jobs.items() if life.lock_held]
         if busy:
             raise RefusedError(f"{busy[0]} is under way")
