@@ -181,8 +181,9 @@ class Actions(Plans):
     def _start_job(self, run: RunView, action: ActionName, job: Job) -> RunDirectory:
         argv = launcher.engine_argv(job.verb, *job.arguments)
         intent = Decision(who=self.who, action=action, run=run.id, detail=job.name)
+        threads = launcher.threads_each(self.runs_dir, 1)  # what is timed takes one all the same
         with self._journaled(intent) as done:
-            folder = launcher.start_evaluation(run.directory, job.name, argv, launcher.engine_env(1))
+            folder = launcher.start_evaluation(run.directory, job.name, argv, launcher.engine_env(threads))
             done("")
         return folder
 
