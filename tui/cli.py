@@ -246,6 +246,34 @@ def journal(config: str | None, runs_dir: str | None, as_json: bool) -> None:
         click.echo(clean(f"{when}  {entry.who:9}  {entry.action:8}  {entry.phase:6}  {what}"))
 
 
+@main.command()
+@place_options
+@click.option(
+    "--speed", type=click.FloatRange(1, 10_000), default=60.0, show_default=True, help="60: an hour a minute."
+)
+@click.argument("recording", type=click.Path(path_type=Path), metavar="DIR")
+def replay(config: str | None, runs_dir: str | None, recording: Path, speed: float) -> None:
+    """Play a recorded run, or a folder of them, through the room. The recording is only read."""
+    import tempfile
+    import threading
+
+    from tui.app import open_room
+    from tui.control.replay import Replay, find_recordings
+
+    place = open_place(config, runs_dir)
+    with tempfile.TemporaryDirectory(prefix="lvm-replay-") as folder:
+        player = Replay(find_recordings(recording.absolute()), Path(folder), speed)
+        stopped = threading.Event()
+        playing = threading.Thread(target=player.play, args=(stopped,))
+        playing.start()
+        try:
+            code = open_room(place.file, Path(folder), readonly=True, plain=wants_ascii(os.environ))
+        finally:
+            stopped.set()
+            playing.join()
+    sys.exit(code)
+
+
 def clean_lines(log: Path) -> str:
     """The last megabyte of a log, made safe for the terminal line by line."""
     with log.open("rb") as file:
