@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -244,6 +245,21 @@ def journal(config: str | None, runs_dir: str | None, as_json: bool) -> None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.t))
         what = " ".join(filter(None, (entry.run, f"→ {entry.child}" if entry.child else "", entry.fix, entry.detail)))
         click.echo(clean(f"{when}  {entry.who:9}  {entry.action:8}  {entry.phase:6}  {what}"))
+
+
+@main.command("watch")
+@place_options
+@click.option("--until-idle", is_flag=True, help="End when no run is alive any more.")
+def watch_runs(config: str | None, runs_dir: str | None, until_idle: bool) -> None:
+    """Say what happens to the runs as it happens: gates, evaluations, ends, stalls. Ctrl+C ends it.
+
+    Rings the terminal's bell, and runs the command of `[room] notify`.
+    """
+    from tui.notices import watch
+
+    place = open_place(config, runs_dir)
+    with suppress(KeyboardInterrupt):
+        watch(Watcher(place.runs_dir, place.file.room.stall_s), place.file.room.notify, until_idle=until_idle)
 
 
 @main.command()

@@ -38,6 +38,9 @@ class RoomConfig(Section, frozen=True, kw_only=True):
     """Watch only: no action can be taken."""
     undo_s: Annotated[float, Meta(ge=1.0, le=600.0)] = 10.0
     """Seconds in which a restart can be undone with one key."""
+    notify: list[Annotated[str, Meta(max_length=4096)]] = field(default_factory=list)
+    """A command that `lvm-tui watch` runs at every alert, as a list of its arguments: no shell reads it. What happened
+    is in its environment: LVM_RUN, LVM_TITLE, LVM_TEXT and LVM_SEVERITY (information, warning, error)."""
     stall_s: Annotated[float, Meta(ge=1.0)] = 120.0
     """A running engine that is silent for longer is shown as stalled. Four times the longest step measured here."""
 
