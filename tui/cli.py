@@ -262,6 +262,25 @@ def watch_runs(config: str | None, runs_dir: str | None, until_idle: bool) -> No
         watch(Watcher(place.runs_dir, place.file.room.stall_s), place.file.room.notify, until_idle=until_idle)
 
 
+@main.command("report")
+@place_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for report.md and its chart.")
+def write_report(config: str | None, runs_dir: str | None, out: Path) -> None:
+    """Write a campaign down: runs, who came of whom, decisions with their evidence and what they brought."""
+    from engine.run.files import write_atomically
+    from tui.control.campaign import CHART, draw_campaign, write_campaign
+
+    place = open_place(config, runs_dir)
+    views = list(place.watcher().views.values())
+    if not views:
+        raise ConfigError(f"{place.runs_dir}: there is no run to report on. Start one with `lvm-tui start NAME`.")
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(out / CHART, draw_campaign(views).encode())
+    text = write_campaign(views, place.actions().journal.read(), f"Runs of {clean(str(place.runs_dir))}")
+    write_atomically(out / "report.md", text.encode())
+    click.echo(out / "report.md")
+
+
 @main.command()
 @place_options
 @click.option(
