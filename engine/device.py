@@ -43,6 +43,16 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def has_fused_optimizer(device: torch.device) -> bool:
+    """Whether an optimizer can move all weights in one pass; elsewhere not in every version of PyTorch."""
+    return device.type in {"cpu", "cuda"}
+
+
+def computes_in_cache(device: torch.device) -> bool:
+    """Whether work is best cut to the size of a cache; elsewhere every piece costs a launch and is best whole."""
+    return device.type == "cpu"
+
+
 def autocast(device: torch.device, precision: Literal["float32", "bf16"]) -> AbstractContextManager[object]:
     """Within it, matrix products are computed in `precision`; what they are made of and give is converted by itself."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

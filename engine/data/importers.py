@@ -66,8 +66,7 @@ def import_corpus(
     Raises:
         ConfigError: the files are damaged or do not belong together, a vector has no direction, or `out` exists.
     """
-    if out.exists():
-        raise ConfigError(f"{out}: exists already, and a corpus is never overwritten. Name another folder with --out.")
+    refuse_existing(out)
     if not embedder.strip():
         raise ConfigError("--embedder is empty. Name the encoder: vectors of different encoders cannot be compared.")
     vectors = _read_vectors(vectors_file)
@@ -105,6 +104,16 @@ def import_corpus(
         shutil.rmtree(workplace, ignore_errors=True)
     sync_folder(out.parent)
     return open_corpus(out)
+
+
+def refuse_existing(out: Path) -> None:
+    """Leave a folder that is there alone.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if out.exists():
+        raise ConfigError(f"{out}: exists already, and a corpus is never overwritten. Name another folder with --out.")
 
 
 def _read_vectors(path: Path) -> npt.NDArray[Any]:

@@ -54,6 +54,10 @@ def _is_wanted(name: str, keys: Collection[str] | None) -> bool:
 
 
 def _open_member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ConfigError(
+            f"{path}: {entry.filename} is packed in a way that numpy never packs. Write it again with numpy.savez."
+        )
     with archive.open(entry) as member:
         shape, fortran, dtype = _read_header(path, entry, member)
         offset = member.tell()
@@ -65,13 +69,26 @@ def _open_member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -
             )
         order: Any = "F" if fortran else "C"
         if entry.compress_type == zipfile.ZIP_STORED and num_bytes:
-            return np.memmap(path, dtype, "r", _data_offset(path, entry) + offset, shape, order)
+            return _map(path, entry, offset, dtype, shape, order)
         if num_bytes > MAX_UNPACKED:
             raise ConfigError(
                 f"{path}: {entry.filename} unpacks to {num_bytes / 1e9:.1f} GB. Write it with numpy.savez, without "
                 "compression: it is then mapped instead of loaded."
             )
         return np.frombuffer(member.read(), dtype).reshape(shape, order=order)
+
+
+def _map(
+    path: Path, entry: zipfile.ZipInfo, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any
+) -> npt.NDArray[Any]:
+    """A stored member as it lies in the archive; `offset` is that of its array within the member."""
+    try:
+        return np.memmap(path, dtype, "r", _data_offset(path, entry) + offset, shape, order)
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: {entry.filename} would end beyond the file ({error}). It is truncated or damaged; write the file "
+            "again with numpy.savez."
+        ) from None
 
 
 def _read_header(path: Path, entry: zipfile.ZipInfo, member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -86,6 +103,8 @@ def _read_header(path: Path, entry: zipfile.ZipInfo, member: IO[bytes]) -> tuple
             f"{path}: {entry.filename} holds pickled Python objects, which run code when they are opened; they are "
             "never opened here. Save strings as fixed-width text: array.astype(str)."
         )
+    if not dtype.itemsize:
+        raise ConfigError(f"{path}: {entry.filename} holds elements of no bytes ({dtype.str}). Write it again.")
     if any(length < 0 for length in shape):
         raise ConfigError(f"{path}: {entry.filename} has a negative shape {shape}.")
     return shape, fortran, dtype

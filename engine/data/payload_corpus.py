@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.corpus import MANIFEST, SHORTEST, Article, Corpus, file_sha256, open_corpus
-from engine.data.importers import import_corpus
+from engine.data.importers import import_corpus, refuse_existing
 from engine.data.npz import open_npz
 from engine.data.payload_file import read_payload, vector_of
 from engine.run.convert import ConfigError
@@ -34,6 +35,9 @@ UNKNOWN_EMBEDDER = "unknown"
 _ARTICLE = ("article_index", "article_id", "article")
 _POSITION = ("chunk_index", "chunk_id", "chunk")
 _TITLE = ("article_title", "title")
+_LONGEST_NAME = 256
+"""Characters of a key that is a text. All keys take the room of the longest."""
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _NO_DIRECTION = "is zero or not finite, so it has no direction. Embed that chunk again, or leave it out."
 
 Keys = npt.NDArray[Any]
@@ -84,7 +88,10 @@ def open_payload(path: Path, *, trusted: bool, kept: Path) -> Corpus:
             f"{path}: cannot be read ({error.strerror}). --payload is a corpus folder, or the .npy file of a payload."
         ) from None
     if (out / MANIFEST).is_file():
-        return open_corpus(out)
+        try:
+            return open_corpus(out)
+        except ConfigError as error:
+            raise ConfigError(f"{error} It is the kept copy of {path}: delete {out}, and it is made anew.") from None
     return import_payload(path, out, trusted=trusted)
 
 
@@ -100,6 +107,7 @@ def import_payload(path: Path, out: Path, *, trusted: bool, embedder: str = UNKN
     Raises:
         ConfigError: it is damaged, not a payload, not trusted, or a vector has no direction; `out` is not made.
     """
+    refuse_existing(out)  # before minutes of reading
     columns = _Columns.of(path, read_payload(path, trusted=trusted))
     order = columns.reading_order()
     keys = PayloadKeys(
@@ -163,12 +171,12 @@ class _Columns:
         """Check and take apart the dictionary of a file."""
         columns = cls([], [], [], [], [], [])
         for key, entry in entries.items():
-            where = f"{path}, id {key!r}"
+            where = f"{path}, id {key!r:.80}"
             if not isinstance(entry, tuple | list) or len(entry) != 3:
                 raise ConfigError(f"{where}: is not (text, positions, vector).")
             text, meta, wrapped = entry
             vector = vector_of(wrapped)
-            if not isinstance(text, str) or not isinstance(meta, dict) or vector is None:
+            if not _is_text(text) or not isinstance(meta, dict) or vector is None:
                 raise ConfigError(f"{where}: is not a text, a dictionary of positions and a vector of numbers.")
             if columns.vectors and len(vector) != len(columns.vectors[0]):
                 first = len(columns.vectors[0])
@@ -176,12 +184,15 @@ class _Columns:
             columns.ids.append(key)
             columns.articles.append(_named(where, meta, _ARTICLE))
             columns.positions.append(_named(where, meta, _POSITION))
-            columns.titles.append(next((str(meta[name]) for name in _TITLE if name in meta), ""))
+            columns.titles.append(next((meta[name] for name in _TITLE if _is_text(meta.get(name))), ""))
             columns.texts.append(text)
             columns.vectors.append(vector)
         for name, keys in (("ids", columns.ids), ("articles", columns.articles), ("chunks", columns.positions)):
-            if len({type(key) for key in keys}) > 1 or np.array(keys).dtype.kind not in "iU":
-                raise ConfigError(f"{path}: its {name} are neither all whole numbers nor all texts.")
+            if not (all(map(_is_number, keys)) or all(map(_is_name, keys))):
+                raise ConfigError(
+                    f"{path}: its {name} are neither all whole numbers nor all texts of at most {_LONGEST_NAME} "
+                    "characters. Save the payload again with keys of one kind."
+                )
         return columns
 
     def reading_order(self) -> npt.NDArray[np.int64]:
@@ -197,12 +208,27 @@ class _Columns:
         return articles
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that can be written: half a surrogate pair cannot."""
+    return isinstance(value, str) and (value.isascii() or not _HALF_PAIR.search(value))
+
+
+def _is_name(value: Any) -> bool:
+    return _is_text(value) and len(value) <= _LONGEST_NAME and not value.endswith("\0")  # numpy drops those at the end
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and -(1 << 63) <= value < 1 << 63
+
+
 def _named(where: str, meta: dict[Any, Any], names: tuple[str, ...]) -> Any:
     for name in names:
         if name in meta:
             return meta[name]
     known = ", ".join(map(str, meta)) or "nothing"
-    raise ConfigError(f"{where}: its positions have none of the keys {', '.join(names)}, but {known}. Add one of them.")
+    raise ConfigError(
+        f"{where}: its positions have none of the keys {', '.join(names)}, but {known:.200}. Add one of them."
+    )
 
 
 def _write_vectors(target: Path, origin: Path, columns: _Columns, order: npt.NDArray[np.int64]) -> None:

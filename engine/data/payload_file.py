@@ -9,6 +9,7 @@ unpickled.
 from __future__ import annotations
 
 import pickle  # only through _PlainReader, which calls nothing that a pickle names
+import re
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +18,9 @@ import numpy.typing as npt
 
 from engine.run.convert import ConfigError
 
-_PLAIN = "fiubUS"
-"""Kinds of numpy dtypes that may occur: numbers, flags and texts."""
+_PLAIN = re.compile(r"[fiubUS]\d{1,9}")
+"""Names of numpy dtypes that may occur: numbers, flags and texts, and no structures of them."""
+_OBJECTS = "O8"
 _DAMAGED = (
     pickle.UnpicklingError,
     EOFError,
@@ -38,9 +40,9 @@ class _PickledType:
     """A numpy dtype while it is read: named by REDUCE, given its byte order by BUILD."""
 
     def __init__(self, name: Any, *_flags: Any) -> None:
-        if not isinstance(name, str) or name[:1] not in _PLAIN + "O":
-            raise pickle.UnpicklingError(f"a dtype {name!r} is not plain")
-        self.holds_objects = name.startswith("O")
+        if not isinstance(name, str) or not (name == _OBJECTS or _PLAIN.fullmatch(name)):
+            raise pickle.UnpicklingError(f"a dtype {name!r:.80} is not plain")
+        self.holds_objects = name == _OBJECTS
         self._name = name
         self._order = "="
 
@@ -170,9 +172,11 @@ def read_payload(path: Path, *, trusted: bool) -> dict[Any, Any]:
 def vector_of(value: Any) -> npt.NDArray[Any] | None:
     """(D,) the vector of an entry; None if it is none."""
     if isinstance(value, list):
+        if not all(isinstance(number, int | float) for number in value):  # lists within lists can grow without end
+            return None
         try:
             array = np.array(value, np.float32)
-        except (ValueError, TypeError):
+        except OverflowError:
             return None
     elif isinstance(value, _PickledArray) and value.array is not None and value.array.dtype.kind in "fiu":
         array = value.array

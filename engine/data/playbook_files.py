@@ -12,6 +12,7 @@ Legend: Q queries, L context length, D vector width, N chunks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,13 @@ class EvalWindows:
             self.contexts[windows].astype(np.float32),
             lambda row: f"{self.path}: context of window {int(windows[row // length])}",
         )
-        targets = unit_rows(
+        return contexts, self.targets_of(windows)
+
+    def targets_of(self, windows: IndexArray) -> FloatArray:
+        """Targets (B, D) of (B,) windows alone, without the far larger contexts; otherwise as `gather`."""
+        return unit_rows(
             self.targets[windows].astype(np.float32), lambda row: f"{self.path}: target of window {int(windows[row])}"
         )
-        return contexts, targets
 
 
 def open_eval_windows(path: Path) -> EvalWindows:
@@ -100,7 +104,7 @@ def open_eval_windows(path: Path) -> EvalWindows:
         )
     if min(contexts.shape) < 1:
         raise ConfigError(f"{path}: holds no window ({contexts.shape}). Write it again from articles that have some.")
-    return EvalWindows(path, contexts, targets, keys, _read_provenance(path, arrays.get("provenance")))
+    return EvalWindows(path, contexts, targets, keys, read_provenance(path, arrays.get("provenance")))
 
 
 def check_provenance(windows: EvalWindows, payload: str, embedder: str) -> list[str]:
@@ -184,11 +188,16 @@ def _places_before(truths: IndexArray, length: int, keys: PayloadKeys) -> IndexA
     return places
 
 
-def _converter(known: npt.NDArray[Any]) -> Any:
+def _converter(known: npt.NDArray[Any]) -> Callable[[int | str], int | str]:
     """Turns a key into the kind by which the payload knows it; text that is no number stays text, and is not found."""
-    if known.dtype.kind in "US":
-        return str
-    return lambda key: int(key) if isinstance(key, int) or key.lstrip("-").isdecimal() else key
+    return str if known.dtype.kind in "US" else _as_number
+
+
+def _as_number(key: int | str) -> int | str:
+    try:
+        return int(key)
+    except ValueError:
+        return key
 
 
 def _pick(path: Path, arrays: dict[str, npt.NDArray[Any]], names: tuple[str, ...]) -> npt.NDArray[Any]:
@@ -201,7 +210,7 @@ def _pick(path: Path, arrays: dict[str, npt.NDArray[Any]], names: tuple[str, ...
     )
 
 
-def _read_provenance(path: Path, said: npt.NDArray[Any] | None) -> Provenance:
+def read_provenance(path: Path, said: npt.NDArray[Any] | None) -> Provenance:
     """What a file says of itself: JSON as a text, or as the first of several."""
     if said is None or not said.size:
         return Provenance()

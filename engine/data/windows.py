@@ -21,6 +21,9 @@ from engine.run.settings import DataConfig
 
 UNKNOWN = -1
 """The article of a window whose source names none."""
+_CONTEXTS = ("context_sequences", "sequences", "contexts")
+_TARGETS = ("target_vectors", "targets")
+_ARTICLES = ("article_ids", "truth_keys")
 
 
 class WindowSource(Protocol):
@@ -81,8 +84,9 @@ class CorpusWindows:
 class ArrayWindows:
     """Windows written out in an npz file, as the playbook's tools make it.
 
-    Keys: `context_sequences` or `sequences` (W, L, D); `target_vectors` or `targets` (W, D); and, where the file names
-    articles, `article_ids` (W,), or `truth_keys`: (W, 2) of article and chunk, or (W,) that begin with the article.
+    Keys: `context_sequences`, `sequences` or, as in its evaluation files, `contexts` (W, L, D); `target_vectors` or
+    `targets` (W, D); and, where the file names articles, `article_ids` (W,), or `truth_keys`: (W, 2) of article and
+    chunk, or (W,) that begin with the article. Other keys are never opened: some of them are pickled.
 
     Raises:
         ConfigError: a key is missing, shapes do not fit together, or the file is damaged or pickled.
@@ -91,10 +95,10 @@ class ArrayWindows:
     sha256 = ""  # a file of gigabytes is not read for it
 
     def __init__(self, path: Path) -> None:
-        arrays = open_npz(path)
+        arrays = open_npz(path, {*_CONTEXTS, *_TARGETS, *_ARTICLES})
         self.path = path
-        self._contexts = _pick(path, arrays, ("context_sequences", "sequences"), dimensions=3)
-        self._targets = _pick(path, arrays, ("target_vectors", "targets"), dimensions=2)
+        self._contexts = _pick(path, arrays, _CONTEXTS, dimensions=3)
+        self._targets = _pick(path, arrays, _TARGETS, dimensions=2)
         self.num_windows, self.context, self.dim = self._contexts.shape
         if self._targets.shape != (self.num_windows, self.dim):
             raise ConfigError(
@@ -107,6 +111,11 @@ class ArrayWindows:
         self.has_articles = bool((self.articles >= 0).all())
         if not self.has_articles:
             self.articles = np.full(self.num_windows, UNKNOWN, np.int64)
+
+    @property
+    def stored(self) -> tuple[Any, Any]:
+        """Targets (W, D) and contexts (W, L, D) as they lie in the file, before they are normalised."""
+        return self._targets, self._contexts
 
     def gather(self, windows: IndexArray) -> tuple[FloatArray, FloatArray]:
         """Contexts (B, L, D) and targets (B, D); see `WindowSource.gather`."""
@@ -152,13 +161,13 @@ def _pick(path: Path, arrays: dict[str, Any], names: tuple[str, ...], *, dimensi
                 )
             return array
     raise ConfigError(
-        f"{path}: has none of the keys {', '.join(names)}; it holds {', '.join(sorted(arrays)) or 'nothing'}."
+        f"{path}: has none of the keys {', '.join(names)}. Write the file again with one of them, by numpy.savez."
     )
 
 
 def _read_articles(path: Path, arrays: dict[str, Any], num_windows: int) -> IndexArray:
     """(W,) int64 article numbers; -1 for windows of unknown article."""
-    name = next((name for name in ("article_ids", "truth_keys") if name in arrays), None)
+    name = next((name for name in _ARTICLES if name in arrays), None)
     if name is None:
         return np.full(num_windows, UNKNOWN, np.int64)
     keys = np.asarray(arrays[name])

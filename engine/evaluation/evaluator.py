@@ -253,7 +253,7 @@ def _notes(model: EvalRow, num_queries: int, config: EvalConfig, reranked: Reran
             "once, which the latency of the index leaves out"
         )
     if num_queries < config.limit:
-        notes.append(f"{num_queries:,} queries instead of {config.limit:,}: there are no more windows of test articles")
+        notes.append(f"{num_queries:,} queries instead of {config.limit:,}: there are no more windows to ask about")
     if model.num_non_finite:
         notes.append(f"{model.num_non_finite:,} of {num_queries:,} predictions are not finite; no gate can be decided")
     return notes

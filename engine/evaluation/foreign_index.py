@@ -65,8 +65,9 @@ def open_given_index(path: Path, vectors: FloatArray, keys: PayloadKeys, *, npro
             return opened
         best = max(best, found)
     raise ConfigError(
-        f"{path}: is an index of other vectors: of {min(_PROBES, num_chunks)} vectors of the payload {best:.0%} find "
-        f"themselves in it (bar: {FOUND_AT_LEAST:.0%}). {remedy}"
+        f"{path}: is an index of other vectors, or labels them by neither the payload's ids nor its rows: of "
+        f"{min(_PROBES, num_chunks)} vectors of the payload {best:.0%} find themselves in it (bar: "
+        f"{FOUND_AT_LEAST:.0%}). {remedy}"
     )
 
 

@@ -104,6 +104,8 @@ def playbook_inputs(files: PlaybookFiles, *, dim: int, context: int, config: Eva
     Raises:
         ConfigError: a file is damaged, the files do not belong together, or the model does not fit them.
     """
+    if files.faiss and config.index != "auto":
+        raise ConfigError(f"--index {config.index}: {files.faiss} is searched as it is. Leave out --index or --faiss.")
     windows = open_eval_windows(files.eval_npz)
     _num, length, width = windows.contexts.shape
     if width != dim or length < context:
@@ -184,7 +186,7 @@ def _doubts(
             f"{files.eval_npz}: {len(truths) - len(known):,} of {len(truths):,} truth_keys are not in {files.payload}, "
             f"the first of them {first!r}"
         )
-    mean, p5 = alignment(windows.gather(known)[1], vectors[truths[known]])
+    mean, p5 = alignment(windows.targets_of(known), vectors[truths[known]])
     if mean < MEAN_AT_LEAST or p5 < P5_AT_LEAST:
         doubts.append(
             f"{files.eval_npz}: its targets are not the vectors of {files.payload} under the same keys: cosine mean "

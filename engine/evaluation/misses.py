@@ -90,4 +90,6 @@ def _mode(corpus: Corpus, article: int, chunk: int) -> MissMode:
     other = int(corpus.article_of_chunk[chunk])
     if other == article:
         return "own article"
-    return "same topic" if corpus.topic_of_article[other] == corpus.topic_of_article[article] else "unrelated"
+    topic = int(corpus.topic_of_article[article])
+    is_same = corpus.topic_of_article[other] == topic and corpus.topics[topic]  # a payload names no topics
+    return "same topic" if is_same else "unrelated"

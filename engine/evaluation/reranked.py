@@ -1,6 +1,7 @@
 """What a reranker makes of the candidates: the row that then holds the gates.
 
-A reranker orders the first 50 candidates anew and adds none, so Contain@50 stays what the search gave.
+A reranker orders the first 50 candidates anew and adds none. Containment is of the candidates that the search gives,
+before any reranking, so Contain@20 and Contain@50 stay what they were.
 
 Legend: Q queries, D vector width, K candidates.
 """
@@ -17,7 +18,7 @@ import numpy as np
 from engine.data.corpus import FloatArray, IndexArray
 from engine.evaluation.baselines import POOL, Measured, Queries
 from engine.evaluation.metrics import Ranks, bootstrap_intervals, figures_by_topic, retrieval_figures
-from engine.run.evals import EvalRow
+from engine.run.evals import EvalRow, RetrievalFigures
 
 Rerank = Callable[[FloatArray, Queries, IndexArray], IndexArray]
 """(Q, D) float32 predictions, the queries they answer, and (Q, K) int64 candidates, best first, to the same candidates
@@ -58,13 +59,19 @@ def rerank_row(measured: Measured, predicted: FloatArray, queries: Queries, rera
     ranks = _ranks(top, queries)
     row = msgspec.structs.replace(
         measured.row,
-        exact=retrieval_figures(ranks),
-        exact_with_context=retrieval_figures(_ranks(within, queries)),
-        on_index=retrieval_figures(_ranks(on_index, queries)),
+        exact=_contained_as(measured.row.exact, ranks),
+        exact_with_context=_contained_as(measured.row.exact_with_context, _ranks(within, queries)),
+        on_index=_contained_as(measured.row.on_index, _ranks(on_index, queries)),
         intervals=bootstrap_intervals(ranks, queries.articles),
         by_topic=figures_by_topic(ranks, queries.articles, queries.topics),
     )
     return Reranked(row, top, ranks, 1000 * seconds / max(1, len(top)))
+
+
+def _contained_as(searched: RetrievalFigures, ranks: Ranks) -> RetrievalFigures:
+    """Figures of (Q,) ranks after reranking, containment as the search gave it."""
+    figures = retrieval_figures(ranks)
+    return msgspec.structs.replace(figures, contain20=searched.contain20, contain50=searched.contain50)
 
 
 def first_without(found: IndexArray, contexts: IndexArray) -> IndexArray:

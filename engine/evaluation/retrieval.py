@@ -64,7 +64,8 @@ class ExactResult:
     ranks_with_context: Ranks
     """(Q,) int64: the same with the own context chunks among the candidates."""
     top: IndexArray
-    """(Q, K) int64: the best chunks, best first, own context chunks among them; -1 for a query that is not finite."""
+    """(Q, K) int64: the best chunks, best first, own context chunks among them, the truth behind those that score the
+    same, as in its rank; -1 for a query that is not finite."""
 
 
 def search_exactly(
@@ -95,6 +96,7 @@ def search_exactly(
         ranks_with_context[rows] = np.count_nonzero(scores >= bars, axis=1)  # the truth itself makes it start at 1
         ranks[rows] = ranks_with_context[rows] - np.count_nonzero((own_context >= bars) & (contexts[rows] >= 0), axis=1)
         if k:
+            np.put_along_axis(scores, truths[rows, None], np.nextafter(bars, np.float32(-np.inf)), axis=1)
             top[rows] = _best(scores, k)
     return ExactResult(ranks, ranks_with_context, top)
 
@@ -153,7 +155,8 @@ class ChunkIndex:
             found[finite] = self._index.search(np.ascontiguousarray(queries[finite]), k)[1]
         if self._chunk_of_label is None:
             return found
-        return np.where(found >= 0, self._chunk_of_label[found], -1)
+        known = (found >= 0) & (found < len(self._chunk_of_label))
+        return np.where(known, self._chunk_of_label[np.where(known, found, 0)], -1)
 
     def time_single_queries(self, queries: FloatArray, k: int, *, nprobe: int, threads: int) -> npt.NDArray[np.float64]:
         """Milliseconds of each query searched by itself: (Q,) float64. Queries that are not finite are left out."""
@@ -271,9 +274,11 @@ def shared_share(found: IndexArray, exact: IndexArray) -> float | None:
 
 def _best(scores: FloatArray, k: int) -> IndexArray:
     """(B, k) columns of the largest scores, best first."""
-    candidates = np.argpartition(scores, -k, axis=1)[:, -k:]
-    order = np.argsort(-np.take_along_axis(scores, candidates, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(candidates, order, axis=1).astype(np.int64)
+    import torch
+
+    # numpy's argpartition orders an int64 for every score: 0.37 s where this takes 0.04 (682 queries, 21,805 chunks)
+    columns: IndexArray = torch.topk(torch.from_numpy(scores), k, dim=1).indices.numpy()
+    return columns
 
 
 def _searchable(index: Any, kind: IndexKind, vectors: FloatArray) -> Any:

@@ -38,7 +38,7 @@ def open_searched(checkpoint: Path, meta: CheckpointMeta, named: str) -> Searche
     if meta.data.train_npz and not named:
         raise ConfigError(
             f"{checkpoint}: was trained on {meta.data.train_npz}, which holds windows but no corpus to search. "
-            "Name the corpus its chunks come from with --corpus."
+            "Name the corpus its chunks come from with --corpus; `lvm-engine data import` makes one of a payload."
         )
     chosen = corpus_folder(DataConfig(corpus=named or meta.data.corpus), Path.cwd())
     corpus = open_corpus(chosen)
@@ -54,9 +54,16 @@ def open_searched(checkpoint: Path, meta: CheckpointMeta, named: str) -> Searche
             "it has learned from would be queried. Restore the corpus, or name it with --corpus to go on all the same."
         )
     source = CorpusWindows(corpus, meta.context)
-    shares = meta.data if is_own else DataConfig()  # the split it was trained with says nothing of other articles
-    split = split_windows(source, val_share=shares.val_share, test_share=shares.test_share, seed=shares.split_seed)
-    return Searched(source, split, [] if is_own else [unknown_articles(meta)])
+    return Searched(source, split_for(meta, source, named), [] if is_own else [unknown_articles(meta)])
+
+
+def split_for(meta: CheckpointMeta, source: CorpusWindows, named: str) -> Split:
+    """The split a model was trained with; of a corpus that it did not learn from, the usual one.
+
+    Whatever is fitted to a checkpoint's predictions is fitted on the validation articles of this split.
+    """
+    shares = meta.data if has_learned_from(meta, source.corpus, named) else DataConfig()
+    return split_windows(source, val_share=shares.val_share, test_share=shares.test_share, seed=shares.split_seed)
 
 
 def has_learned_from(meta: CheckpointMeta, corpus: Corpus, named: str) -> bool:

@@ -19,11 +19,7 @@ def render(report: EvalReport, *, by_topic: bool = False) -> str:
         *(line for name, row in report.rows.items() for line in _table_lines(name, row)),
         *(_topic_lines(report.rows) if by_topic else ()),
         report.eval_line,
-        *(
-            _figures_line("FLOOR", name, report.rows[name])
-            for name in report.rows
-            if name not in ("model", "reranked", "oracle")
-        ),
+        *(_figures_line("FLOOR", name, report.rows[name]) for name in report.rows if name not in _NO_FLOORS),
         _figures_line("CEILING", "oracle", report.rows["oracle"]),
         *_miss_lines(report),
         *_trial_lines(report),

@@ -37,19 +37,23 @@ class ProjectionHead(nn.Module):
         return functional.normalize(self.mlp(x_BD), dim=-1)
 
 
+_Layer = nn.Linear | nn.LayerNorm | nn.BatchNorm1d
+
+
 def head_of_weights(weights: Mapping[str, Tensor]) -> nn.Module | None:
     """A head that has these weights, built from their shapes alone; None where they hold no linear layer.
 
-    Two dimensions are a linear layer, one dimension without them a norm, in the order of the layers' numbers. Weights
-    that are laid out as the playbook's head become that head, whose forward pass ends in the L2 norm.
+    Two dimensions are a linear layer, one dimension a norm (of a batch where it keeps running means, else of a layer),
+    in the order of the layers' numbers. Weights that are laid out as the playbook's head become that head, whose
+    forward pass ends in the L2 norm.
 
     Args:
         weights: of the head alone, by names such as `mlp.3.weight`.
 
     Raises:
-        ConfigError: the layers are not numbered, or one does not fit the next.
+        ConfigError: the layers are not numbered, one cannot be, or does not fit the next.
     """
-    layers = [_layer_of({key: weights[f"{name}.{key}"] for key in keys}) for name, keys in _layer_names(weights)]
+    layers = [_layer_of(name, {key: weights[f"{name}.{key}"] for key in keys}) for name, keys in _layer_names(weights)]
     if not any(isinstance(layer, nn.Linear) for layer in layers):
         return None
     _refuse_unchained(layers)
@@ -87,7 +91,7 @@ def _layer_names(weights: Mapping[str, Tensor]) -> list[tuple[str, list[str]]]:
     return sorted(kept.items(), key=lambda item: int(item[0].rpartition(".")[2]))
 
 
-def _refuse_unchained(layers: Sequence[nn.Linear | nn.LayerNorm]) -> None:
+def _refuse_unchained(layers: Sequence[_Layer]) -> None:
     width = None
     for layer in layers:
         takes = layer.in_features if isinstance(layer, nn.Linear) else layer.weight.numel()
@@ -98,15 +102,31 @@ def _refuse_unchained(layers: Sequence[nn.Linear | nn.LayerNorm]) -> None:
         width = layer.out_features if isinstance(layer, nn.Linear) else takes
 
 
-def _layer_of(tensors: Mapping[str, Tensor]) -> nn.Linear | nn.LayerNorm:
+def _layer_of(name: str, tensors: Mapping[str, Tensor]) -> _Layer:
     weight, bias = tensors["weight"], tensors.get("bias")
-    layer: nn.Linear | nn.LayerNorm
+    if weight.ndim not in (1, 2) or not weight.numel():
+        raise ConfigError(
+            f"the head's layer {name!r} has a weight of {_shown(weight)}; a linear layer's has two dimensions, a "
+            "norm's one. Name a file whose head is made of these."
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ConfigError(
+            f"the head's layer {name!r} has a bias of {_shown(bias)} for a weight of {_shown(weight)}: the file is "
+            "damaged, or not of this head."
+        )
+    layer: _Layer
     if weight.ndim == 2:
         layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    elif "running_mean" in tensors:
+        return nn.BatchNorm1d(weight.numel()).eval()  # enough to be told from a layer norm
     else:
         layer = nn.LayerNorm(weight.numel(), bias=bias is not None)
     layer.load_state_dict({key: value.float() for key, value in tensors.items() if key in {"weight", "bias"}})
     return layer
+
+
+def _shown(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "no dimensions"
 
 
 def verify_projection(head: nn.Module) -> tuple[bool, str]:

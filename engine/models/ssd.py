@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from engine.device import computes_in_cache
+
 CHUNK = 128
 """Windows up to this long take the single product: a quadratic cost below what handing states on would cost."""
 CACHED = 300_000
@@ -159,7 +161,7 @@ class _DecayedProduct(torch.autograd.Function):
 def _slices(log_decay_BHQ: Tensor) -> list[slice]:
     """Runs of windows whose segment decays stay in a processor's cache; elsewhere all of them at once."""
     batch, heads, length = log_decay_BHQ.shape
-    at_once = max(1, CACHED // (heads * length * length)) if log_decay_BHQ.device.type == "cpu" else batch
+    at_once = max(1, CACHED // (heads * length * length)) if computes_in_cache(log_decay_BHQ.device) else batch
     return [slice(start, start + at_once) for start in range(0, batch, at_once)]
 
 

@@ -70,7 +70,7 @@ class AlignmentHead:
             predicted: (B, D) float32.
 
         Returns:
-            (B, D) float32 unit vectors; zero where the map leaves no direction.
+            (B, D) float32 unit vectors; zero where the map leaves no direction, and as it was where it is not finite.
 
         Raises:
             ConfigError: they have another width.
@@ -80,7 +80,10 @@ class AlignmentHead:
                 f"the alignment head maps vectors of {len(self.matrix)} dimensions, these are {predicted.shape}: they "
                 "come from another model. Fit a head to its checkpoint with `lvm-engine align`."
             )
-        return _unit(predicted @ self.matrix).astype(np.float32)
+        mapped = predicted.copy()
+        finite = np.isfinite(predicted).all(axis=1)
+        mapped[finite] = _unit(predicted[finite] @ self.matrix)
+        return mapped
 
     def save(self, path: Path) -> None:
         """Write it as safetensors."""

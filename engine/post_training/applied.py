@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.data.corpus import Corpus, FloatArray, IndexArray, file_sha256
+from engine.run.heads import TRAP
 
 if TYPE_CHECKING:
     from engine.evaluation.baselines import Queries
     from engine.evaluation.evaluator import Predict
     from engine.evaluation.reranked import Rerank
+    from engine.post_training.headfile import FittedMeta
+    from engine.post_training.rerank.reranker import RerankerMeta
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Applied:
     """File and sha256, as a report names them; empty for none."""
     reranker: str = ""
     """Likewise."""
+    notes: list[str] = field(default_factory=list)
+    """What they were fitted on, and what a reader should know of them."""
 
 
 def apply_fitted(
@@ -50,11 +55,14 @@ def apply_fitted(
     """
     fitted_to = {"checkpoint_sha256": checkpoint_sha256, "corpus_sha256": corpus.sha256}
     rerank: Rerank | None = None
+    notes = []
     if head is not None:
         from engine.post_training.alignment import load_head
 
-        apply = load_head(head, **fitted_to).apply
-        model = predict
+        aligned = load_head(head, **fitted_to)
+        apply, model = aligned.apply, predict
+        meta = aligned.meta
+        notes.append(f"every prediction goes through the head {head} ({meta.kind}, {meta.setting}){_fitted_on(meta)}")
 
         def predict(contexts: FloatArray) -> FloatArray:
             return apply(model(contexts))
@@ -62,12 +70,30 @@ def apply_fitted(
     if reranker is not None:
         from engine.post_training.rerank.reranker import load_reranker
 
-        order = load_reranker(reranker, **fitted_to).order
+        reordering = load_reranker(reranker, **fitted_to)
+        order = reordering.order
+        notes += _reranker_notes(reranker, reordering.meta, behind_head=head is not None)
 
         def rerank(predicted: FloatArray, queries: Queries, candidates: IndexArray) -> IndexArray:
             return order(predicted, queries, candidates, vectors, corpus.article_of_chunk)
 
-    return Applied(predict, rerank, _named(head), _named(reranker))
+    return Applied(predict, rerank, _named(head), _named(reranker), notes)
+
+
+def _reranker_notes(path: Path, meta: RerankerMeta, *, behind_head: bool) -> list[str]:
+    """What a reader of the reranked row should know."""
+    notes = [f"the reranked row is by {path} ({meta.model}, {meta.features}, {meta.setting}){_fitted_on(meta)}"]
+    if meta.features != "content":
+        notes.append(
+            f"the gates say nothing of the model: the reranker looks at the features `{meta.features}`. {TRAP}"
+        )
+    if behind_head:
+        notes.append("the reranker was fitted to the model's own predictions, and orders those of the head here")
+    return notes
+
+
+def _fitted_on(meta: FittedMeta) -> str:
+    return f", fitted on {meta.num_fit_articles:,} validation articles"
 
 
 def _named(path: Path | None) -> str:

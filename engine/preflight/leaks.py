@@ -5,10 +5,13 @@ Legend: W windows, B rows, D vector width.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from engine.data.corpus import FloatArray, IndexArray
-from engine.data.windows import WindowSource
+from engine.data.windows import ArrayWindows, WindowSource
 from engine.preflight.subject import Side, Subject, sampled, spread
 from engine.run.preflight import PreflightItem
 
@@ -16,7 +19,9 @@ SAME = 0.995
 """Cosine from which two chunks count as one. On the embedded corpus the nearest chunks of different articles reach .967
 (boilerplate such as "won ten BAFTA Awards"), and nothing lies between that and an actual copy."""
 SHARE_BAR = 0.01
-"""A corpus may quote itself here and there; of windows that overlap, nearly all share chunks."""
+"""A corpus may quote itself here and there; of windows that overlap, most chunks are shared."""
+CHANCE = 0.05
+"""How often a corpus that quotes itself just so often may be called leaky."""
 MAX_QUERIES = 1024
 MAX_TRAINED = 131_072
 """Chunks that near-duplicates are looked for among: 5 s at 768 dimensions, whatever the size of the data."""
@@ -31,7 +36,7 @@ _GRID = 1024
 def judge_leaks(subject: Subject) -> list[PreflightItem]:
     """Every way in which an answer can be known beforehand."""
     items = [judge_articles(subject), judge_near_duplicates(subject)]
-    if not subject.split.article_disjoint:
+    if isinstance(subject.source, ArrayWindows):
         items.append(judge_chunks(subject))
     if subject.unseen is not None:
         items.append(judge_unseen(subject))
@@ -72,31 +77,28 @@ def judge_articles(subject: Subject) -> PreflightItem:
 
 
 def judge_chunks(subject: Subject) -> PreflightItem:
-    """Share of validation and test windows that hold a chunk which a training window has as its target.
+    """Share of the different chunks in validation and test windows that a training window has as its target.
 
-    For data without articles. Windows that overlap and were split one by one share nearly all their chunks: what
-    validation asks for is then known from training, and val_cosine measures memory.
+    For files of windows, whose article ids may be missing or be something else, such as the windows' own numbers.
+    Windows that overlap and were split one by one share most of their chunks: what validation asks for is then known
+    from training, and val_cosine measures memory.
     """
     held_out = np.concatenate([subject.split.val, subject.split.test])
-    share, looked_at = _shared_share(subject.source, subject.split.train, subject.source, held_out)
-    missed = share > SHARE_BAR
-    meaning = (
-        "windows that overlap were split one by one, so validation asks for what training was told and val_cosine "
-        "flatters. Add article_ids (or truth_keys) to the file so that it is split by article, or train on a corpus "
-        "folder"
-        if missed
-        else "windows that overlap do not stand on both sides"
-    )
-    return PreflightItem(
-        name="chunks_shared",
-        group="leak",
-        level="must",
-        verdict="missed" if missed else "passed",
-        value=share,
-        bar=SHARE_BAR,
-        detail=f"{share:.1%} of the held-out windows hold a chunk that training has as a target (bar {SHARE_BAR:.0%})"
-        f"{looked_at}: {meaning}",
-    )
+    shared = _count_shared(subject.source, subject.split.train, subject.source, held_out)
+    if not shared.is_leak:
+        meaning = "windows that overlap do not stand on both sides"
+    elif subject.split.article_disjoint:
+        meaning = (
+            "article_ids put windows that overlap under different articles, so validation asks for what training was "
+            "told and val_cosine flatters. Give one id to all windows of an article"
+        )
+    else:
+        meaning = (
+            "windows that overlap were split one by one, so validation asks for what training was told and val_cosine "
+            "flatters. Add article_ids (or truth_keys) to the file so that it is split by article, or train on a "
+            "corpus folder"
+        )
+    return shared.judge("chunks_shared", "chunks in held-out windows are targets of training", meaning)
 
 
 def judge_unseen(subject: Subject) -> PreflightItem:
@@ -104,30 +106,20 @@ def judge_unseen(subject: Subject) -> PreflightItem:
     unseen = subject.unseen
     assert unseen is not None
     known = np.sort(np.concatenate([subject.split.train, subject.split.val]))
-    share, looked_at = _shared_share(subject.source, known, unseen, np.arange(unseen.num_windows))
-    missed = share > SHARE_BAR
+    shared = _count_shared(subject.source, known, unseen, np.arange(unseen.num_windows))
     meaning = (
         "it judges articles that were trained on. Make it of articles that are in neither training nor validation"
-        if missed
+        if shared.is_leak
         else "its articles are new to the model"
     )
-    return PreflightItem(
-        name="eval_chunks_shared",
-        group="leak",
-        level="must",
-        verdict="missed" if missed else "passed",
-        value=share,
-        bar=SHARE_BAR,
-        detail=f"{share:.1%} of the windows of eval_npz hold a chunk that training or validation has "
-        f"(bar {SHARE_BAR:.0%}){looked_at}: {meaning}",
-    )
+    return shared.judge("eval_chunks_shared", "chunks in eval_npz are targets of training or validation", meaning)
 
 
 def judge_near_duplicates(subject: Subject) -> PreflightItem:
     """Share of held-out chunks x with max over training chunks y of cos(x, y) >= 0.995.
 
-    Above 1 % it must be mended: copies under other ids leak as surely as shared articles. A few are a note, because
-    articles quote each other.
+    Above 1 %, and by more than chance, it must be mended: copies under other ids leak as surely as shared articles. A
+    few are a note, because articles quote each other.
     """
     trained = Side.of(subject.source, subject.split.train, MAX_TRAINED)
     judged = [Side.of(subject.source, windows, MAX_QUERIES) for windows in (subject.split.val, subject.split.test)]
@@ -142,7 +134,7 @@ def judge_near_duplicates(subject: Subject) -> PreflightItem:
         for number in np.argsort(-cosines, kind="stable")[:SHOWN_PAIRS].tolist()
     ]
     share = float(np.mean(cosines >= SAME))
-    missed = share > SHARE_BAR
+    missed = exceeds(int(np.count_nonzero(cosines >= SAME)), len(cosines))
     remedy = "Remove the copies, or give copies of an article one id, so that they fall on one side. " if missed else ""
     return PreflightItem(
         name="near_duplicates",
@@ -163,19 +155,73 @@ def row_keys(vectors: FloatArray) -> IndexArray:
     return keys.reshape(vectors.shape[:-1])
 
 
-def _shared_share(
-    source: WindowSource, trained: IndexArray, other: WindowSource, judged: IndexArray
-) -> tuple[float, str]:
-    """Share of the judged windows with a chunk that is the target of a trained one, and what was sampled."""
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Chunks of judged windows, each counted once, and how many of them are targets that are known."""
+
+    count: int
+    total: int
+    looked_at: str
+    """What was sampled; empty where everything was looked at."""
+
+    @property
+    def is_leak(self) -> bool:
+        return exceeds(self.count, self.total)
+
+    def judge(self, name: str, what: str, meaning: str) -> PreflightItem:
+        """The item that says so."""
+        return PreflightItem(
+            name=name,
+            group="leak",
+            level="must",
+            verdict="missed" if self.is_leak else "passed",
+            value=self.count / self.total,
+            bar=SHARE_BAR,
+            detail=f"{self.count:,} of {self.total:,} {what} ({self.count / self.total:.1%}, bar {SHARE_BAR:.0%})"
+            f"{self.looked_at}: {meaning}",
+        )
+
+
+def _count_shared(source: WindowSource, trained: IndexArray, other: WindowSource, judged: IndexArray) -> _Shared:
+    """Chunks of the judged windows that are the target of a trained one.
+
+    Chunks are counted, not windows: one quotation stands in every window around it.
+    """
     some, few = spread(trained, MAX_TRAINED_WINDOWS), spread(judged, MAX_JUDGED_WINDOWS)
     targets = np.concatenate([row_keys(source.gather(block)[1]) for block in _blocks(some)])
-    shared = 0
+    chunks: list[IndexArray] = []
     for block in _blocks(few):
         contexts, own = other.gather(block)
-        keys = np.concatenate([row_keys(contexts), row_keys(own)[:, None]], axis=1)  # (B, L + 1)
-        shared += int(np.isin(keys, targets).any(axis=1).sum())
-    note = sampled(len(few), len(judged)) + sampled(len(some), len(trained)).replace("sample", "sample of training")
-    return shared / len(few), note
+        chunks += [row_keys(contexts).reshape(-1), row_keys(own)]
+    distinct = np.unique(np.concatenate(chunks))
+    notes = [
+        f"{len(kept):,} of {len(windows):,} {name} windows"
+        for name, kept, windows in (("judged", few, judged), ("trained", some, trained))
+        if len(kept) < len(windows)
+    ]
+    looked_at = f" (a sample: {' and '.join(notes)})" if notes else ""
+    return _Shared(int(np.isin(distinct, targets).sum()), len(distinct), looked_at)
+
+
+def exceeds(count: int, total: int, bar: float = SHARE_BAR) -> bool:
+    """Whether a share is above the bar by more than chance: P(X >= count) < 5 %, X binomial of `total` and the bar.
+
+    In a small corpus a single quotation is above any bar, and so is no reason to block it.
+    """
+    if count <= bar * total:
+        return False
+    log_choices = math.lgamma(total + 1)
+    fewer = sum(
+        math.exp(
+            log_choices
+            - math.lgamma(number + 1)
+            - math.lgamma(total - number + 1)
+            + number * math.log(bar)
+            + (total - number) * math.log1p(-bar)
+        )
+        for number in range(count)
+    )
+    return 1 - fewer < CHANCE
 
 
 def _nearest(queries: FloatArray, trained: Side) -> tuple[FloatArray, IndexArray]:

@@ -9,14 +9,18 @@ Legend: W windows, B rows, N chunks, D vector width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from engine.data.corpus import Corpus, FloatArray, IndexArray
 from engine.data.npz import open_npz
+from engine.data.payload_corpus import UNKNOWN_EMBEDDER
+from engine.data.playbook_files import read_provenance
 from engine.data.windows import ArrayWindows, CorpusWindows, WindowSource
 from engine.preflight.subject import Side, Subject, sampled, spread
+from engine.run.convert import ConfigError
 from engine.run.events import Verdict
 from engine.run.preflight import Level, PreflightItem
 
@@ -26,6 +30,8 @@ LOW_BAR = 0.95
 """The same of the 5th percentile: a few wrong rows in twenty are a shift of the order, not noise."""
 MAX_TRUTHS = 1024
 LABELS = ("embedder", "norm", "metric")
+INNER_PRODUCTS = ("ip", "inner_product", "dot", "cosine")
+"""Metrics that are one and the same on unit vectors, which is what vectors are normalised to when they are read."""
 _ROWS_AT_ONCE = 8192
 
 
@@ -87,7 +93,7 @@ def judge_labels(subject: Subject) -> PreflightItem:
         )
     elif unnamed and len(origins) > 1:
         level, verdict = "should", "undecidable"
-        end = f": {' and '.join(unnamed)} does not name its encoder. Save the arrays embedder, norm and metric with it"
+        end = f": no encoder is named by {' and '.join(unnamed)}. Save the arrays embedder, norm and metric with them"
     elif len(origins) == 1:
         end = ": one source trains, judges and is searched"
     else:
@@ -143,18 +149,35 @@ def _origin(role: str, source: WindowSource) -> Origin:
     if isinstance(source, CorpusWindows):
         return _origin_of_corpus(role, source.corpus)
     assert isinstance(source, ArrayWindows)
-    arrays = open_npz(source.path)
-    labels = dict.fromkeys(LABELS, "")
+    return Origin(role, {label: _plain(name) for label, name in _labels_in(source.path).items()})
+
+
+def _labels_in(path: Path) -> dict[str, str]:
+    """What a file of windows says: in arrays of the labels' names, or in the playbook's `provenance`."""
+    try:
+        arrays = open_npz(path, (*LABELS, "provenance"))
+        said = read_provenance(path, arrays.get("provenance"))
+    except ConfigError:  # pickled, or no JSON: it says nothing that can be read
+        return dict.fromkeys(LABELS, "")
+    labels = {"embedder": said.encoder, "norm": said.norm, "metric": said.metric}
     for label in LABELS:
         if label in arrays and arrays[label].size == 1 and arrays[label].dtype.kind in "US":
             value = arrays[label].reshape(-1)[0]
             labels[label] = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    return Origin(role, labels)
+    return labels
 
 
 def _origin_of_corpus(role: str, corpus: Corpus) -> Origin:
     manifest = corpus.manifest
-    return Origin(role, {"embedder": manifest.embedder, "norm": manifest.norm, "metric": manifest.metric})
+    labels = {"embedder": manifest.embedder, "norm": manifest.norm, "metric": manifest.metric}
+    return Origin(role, {label: _plain(name) for label, name in labels.items()})
+
+
+def _plain(name: str) -> str:
+    """A label under one of its names: `ip` for what is an inner product on unit vectors, nothing for `unknown`."""
+    if name == UNKNOWN_EMBEDDER:
+        return ""
+    return "ip" if name.lower() in INNER_PRODUCTS else name
 
 
 def _describe(origin: Origin) -> str:
@@ -198,7 +221,7 @@ def _by_title(corpus: Corpus, payload: Corpus) -> tuple[IndexArray, IndexArray]:
 def _by_key(source: ArrayWindows, payload: Corpus) -> tuple[IndexArray, IndexArray]:
     """Windows whose `truth_keys` (W, 2) name an article and a chunk of it by number, and that chunk of the payload."""
     nothing = np.zeros(0, np.int64)
-    keys = open_npz(source.path).get("truth_keys")
+    keys = open_npz(source.path, ["truth_keys"]).get("truth_keys")
     if keys is None or keys.shape != (source.num_windows, 2) or keys.dtype.kind not in "iu":
         return nothing, nothing
     articles, places = keys.astype(np.int64).T

@@ -47,7 +47,7 @@ class Measured(Struct, frozen=True, kw_only=True):
 class CacheKey(Struct, frozen=True, kw_only=True):
     """All that a preflight's findings depend on."""
 
-    schema: Literal[1] = 1
+    schema: Literal[2] = 2
     """Raised when items change, so that findings of an older program are not shown."""
     data_sha256: str
     payload_sha256: str

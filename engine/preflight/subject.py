@@ -6,7 +6,6 @@ Legend: N chunks, W windows, B rows, D vector width.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.corpus import Corpus, FloatArray, IndexArray, open_corpus
+from engine.data.identity import source_digest
 from engine.data.split import Split, split_windows
 from engine.data.windows import ArrayWindows, CorpusWindows, WindowSource, open_windows
 from engine.run.runs_file import corpus_folder
@@ -144,16 +144,6 @@ def embedded_or_folder(corpus: str) -> Path:
         ConfigError: there is none.
     """
     return corpus_folder(DataConfig(corpus=corpus), Path.cwd())
-
-
-def source_digest(source: WindowSource) -> str:
-    """sha256 of a source's content. Of a file: of the names, sizes and CRC-32s of its arrays, which its archive holds,
-    so that gigabytes need not be read."""
-    if not isinstance(source, ArrayWindows):
-        return source.sha256
-    with zipfile.ZipFile(source.path) as archive:
-        members = sorted((entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist())
-    return hashlib.sha256(repr(members).encode()).hexdigest()
 
 
 def spread(numbers: IndexArray, limit: int) -> IndexArray:

@@ -5,13 +5,14 @@ Legend: N chunks, B rows, D vector width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.data.corpus import SHORTEST, Corpus, FloatArray, map_vectors
-from engine.data.npz import open_npz
 from engine.data.windows import ArrayWindows, CorpusWindows, WindowSource
 from engine.preflight.leaks import row_keys
 from engine.preflight.subject import Side, Subject, sampled
@@ -34,15 +35,15 @@ def judge_finite(subject: Subject) -> tuple[PreflightItem, FloatArray]:
     Returns:
         The item, and the lengths of the training rows, float32, as stored.
     """
-    others = [StoredRows.source(subject.unseen)] if subject.unseen else []
-    others += [StoredRows.corpus(subject.payload)] if subject.payload else []
-    lengths = StoredRows.source(subject.source).lengths()
+    every = [StoredRows.of(source) for source in (subject.source, subject.unseen) if source]
+    every += [StoredRows.of_corpus(subject.payload)] if subject.payload else []
+    measured = [rows.lengths() for rows in every]
     bad, total, first = 0, 0, ""
-    for rows, found in [(StoredRows.source(subject.source), lengths), *((rows, rows.lengths()) for rows in others)]:
+    for rows, found in zip(every, measured, strict=True):
         broken = np.flatnonzero(~(np.isfinite(found) & (found > SHORTEST)))
         total += len(found)
         if len(broken) and not first:
-            first = f" The first is row {int(broken[0])} of {rows.name}."
+            first = f" The first is {rows.describe(int(broken[0]))}."
         bad += len(broken)
     item = PreflightItem(
         name="vectors_finite",
@@ -56,7 +57,7 @@ def judge_finite(subject: Subject) -> tuple[PreflightItem, FloatArray]:
         if bad
         else f"all {total:,} vectors are finite and none is zero",
     )
-    return item, lengths
+    return item, measured[0]
 
 
 def judge_lengths(subject: Subject, lengths: FloatArray) -> PreflightItem:
@@ -130,31 +131,38 @@ def describe_spread(subject: Subject) -> PreflightItem:
 
 
 class StoredRows:
-    """Stored rows, before anything is normalised."""
+    """Stored rows, before anything is normalised.
 
-    def __init__(self, name: str, arrays: list[Any]) -> None:  # Any: memory-mapped arrays of several types
-        self.name = name
-        self._arrays = arrays
+    Args:
+        path: of their file.
+        parts: arrays (..., D) of several types, each with what one of its first dimension is called.
+    """
+
+    def __init__(self, path: Path, parts: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._path, self._parts = path, parts
 
     @classmethod
-    def source(cls, source: WindowSource) -> StoredRows:
+    def of(cls, source: WindowSource) -> StoredRows:
         """Of windows of either kind."""
         if isinstance(source, CorpusWindows):
-            return cls.corpus(source.corpus)
+            return cls.of_corpus(source.corpus)
         assert isinstance(source, ArrayWindows)
-        return cls.windows(source)
+        targets, contexts = source.stored
+        return cls(source.path, {"target of window": targets, "context of window": contexts})
 
     @classmethod
-    def corpus(cls, corpus: Corpus) -> StoredRows:
+    def of_corpus(cls, corpus: Corpus) -> StoredRows:
         """(N, D) of a corpus."""
-        return cls(str(corpus.vectors_file), [map_vectors(corpus.vectors_file)])
+        return cls(corpus.vectors_file, {"row": map_vectors(corpus.vectors_file)})
 
-    @classmethod
-    def windows(cls, source: ArrayWindows) -> StoredRows:
-        """Targets and contexts of a file."""
-        arrays = open_npz(source.path)
-        shapes = [(source.num_windows, source.dim), (source.num_windows, source.context, source.dim)]
-        return cls(str(source.path), [array for shape in shapes for array in arrays.values() if array.shape == shape])
+    def describe(self, row: int) -> str:
+        """Where a row, counted over all parts, is to be found."""
+        for what, array in self._parts.items():
+            each = int(np.prod(array.shape[1:-1]))
+            if row < len(array) * each:
+                return f"{what} {row // each} of {self._path}"
+            row -= len(array) * each
+        raise IndexError(row)
 
     def lengths(self) -> FloatArray:
         """Of every row, float32; not finite where the row is not."""
@@ -162,7 +170,7 @@ class StoredRows:
             return np.concatenate([np.sqrt(np.einsum("bd,bd->b", block, block)) for block in self._blocks()])
 
     def _blocks(self) -> Iterator[FloatArray]:
-        for array in self._arrays:
+        for array in self._parts.values():
             for start in range(0, len(array), _ROWS_AT_ONCE):
                 block = np.asarray(array[start : start + _ROWS_AT_ONCE], np.float32)
                 yield block.reshape(-1, block.shape[-1])

@@ -7,14 +7,26 @@ traceback.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tomli
 from msgspec import Meta, field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.files import read_regular
-from engine.run.settings import CheckBars, DataConfig, EvalConfig, Fix, Gate, RunConfig, RunName, Section
+from engine.run.settings import (
+    CheckBars,
+    Count,
+    DataConfig,
+    EvalConfig,
+    Fix,
+    Gate,
+    Positive,
+    PositiveInt,
+    RunConfig,
+    RunName,
+    Section,
+)
 from engine.run.spec import apply_patch
 
 MAX_BYTES = 1_000_000
@@ -45,6 +57,25 @@ class RoomConfig(Section, frozen=True, kw_only=True):
     """A running engine that is silent for longer is shown as stalled. Four times the longest step measured here."""
 
 
+AutoAction = Literal["start_baseline", "restart", "evaluate", "evaluate_full", "align", "rerank", "evaluate_fitted"]
+AUTO_ACTIONS: tuple[AutoAction, ...] = get_args(AutoAction)
+
+
+class AutopilotConfig(Section, frozen=True, kw_only=True):
+    """The `[autopilot]` table: what `lvm-tui watch --auto ID` may do while nobody looks."""
+
+    allow: list[AutoAction] = field(default_factory=lambda: list(AUTO_ACTIONS))
+    """Actions it may take; the playbook's next one that is not among them ends it."""
+    max_runs: PositiveInt = 8
+    """Runs it may start in a family."""
+    max_hours: Positive = 12.0
+    """Hours from its first look or action on a family after which it acts no more."""
+    max_crashes: Count = 2
+    """Runs of its own that may fail or be lost; one more ends it."""
+    quiet: Annotated[str, Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?\Z")] = ""
+    """Hours of the day, local time, in which it only watches: "22:00-07:00"; empty for none."""
+
+
 class RunsFile(Section, frozen=True, kw_only=True):
     """All of `runs.toml`, checked."""
 
@@ -55,6 +86,7 @@ class RunsFile(Section, frozen=True, kw_only=True):
     run: dict[RunName, RunConfig] = field(default_factory=dict)
     gate: list[Gate] = field(default_factory=lambda: [Gate()])
     check: CheckBars = field(default_factory=CheckBars)
+    autopilot: AutopilotConfig = field(default_factory=AutopilotConfig)
     eval: dict[str, EvalConfig] = field(default_factory=dict)
     fix: list[Fix] = field(default_factory=list)
 
@@ -99,7 +131,12 @@ def load_runs(path: Path) -> RunsFile:
     tables = _parse(path)
     _refuse_unknown_tables(path, tables)
     sections: dict[str, Any] = {"path": str(path)}
-    singles: dict[str, type] = {"room": RoomConfig, "data": DataConfig, "check": CheckBars}
+    singles: dict[str, type] = {
+        "room": RoomConfig,
+        "data": DataConfig,
+        "check": CheckBars,
+        "autopilot": AutopilotConfig,
+    }
     for key, kind in singles.items():
         if key in tables:
             sections[key] = convert_section(tables[key], kind, where=f"{path}, [{key}]")

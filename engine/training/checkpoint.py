@@ -212,6 +212,11 @@ def _find_whole(folder: Path, names: tuple[str, ...]) -> tuple[Path, CheckpointM
 
 
 def _verify(place: Path, names: tuple[str, ...]) -> CheckpointMeta:
+    if not (place / META_FILE).exists():
+        raise ConfigError(
+            f"{place}: not a checkpoint: it holds no {META_FILE}, which is written last. Name a run's checkpoints/best "
+            "or checkpoints/last."
+        )
     try:
         meta = msgspec.json.decode((place / META_FILE).read_bytes(), type=CheckpointMeta)
     except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:

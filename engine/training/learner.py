@@ -17,12 +17,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.data.windows import WindowSource
-from engine.device import autocast, keep_norms_in_float32
+from engine.device import autocast, has_fused_optimizer, keep_norms_in_float32
 from engine.models.registry import build_head, build_model
 from engine.run.convert import ConfigError
 from engine.run.settings import RunConfig
 from engine.training.corruption import corrupt_contexts
-from engine.training.losses import Candidates, QueueCounts, mask_candidates, micro_loss, project_candidates
+from engine.training.losses import (
+    Candidates,
+    ContrastMask,
+    QueueCounts,
+    mask_candidates,
+    micro_loss,
+    project_candidates,
+)
 from engine.training.negative_queue import NegativeQueue
 
 VALIDATION_BATCH = 1024
@@ -107,7 +114,10 @@ class Learner:
         return figures
 
     def predict(self, windows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Predictions and targets of windows as they are, uncorrupted: (V, D) float32 unit vectors each."""
+        """Predictions and targets of windows as they are, uncorrupted: (V, D) float32 unit vectors each, on the CPU.
+
+        There, because figures of them are taken in float64, which not every device has.
+        """
         return self.predict_from(self.source, windows)
 
     @torch.no_grad()
@@ -117,12 +127,16 @@ class Learner:
         predictions, targets = [], []
         for start in range(0, len(windows), VALIDATION_BATCH):
             contexts, answers = source.gather(windows[start : start + VALIDATION_BATCH])
-            predictions.append(self.model(torch.from_numpy(contexts).to(self.device)))
-            targets.append(torch.from_numpy(answers).to(self.device))
+            predictions.append(self.model(torch.from_numpy(contexts).to(self.device)).cpu())
+            targets.append(torch.from_numpy(answers))
         self.model.train()
         return torch.cat(predictions), torch.cat(targets)
 
     @torch.no_grad()
+    def project(self, vectors: Tensor) -> Tensor:
+        """Vectors behind the head, themselves where there is none: (V, D) to (V, P), on the CPU both."""
+        return vectors if self.head is None else self.head(vectors.to(self.device)).cpu()
+
     def measure_drift(self) -> float | None:
         """1 - mean cosine of what the queue holds with the same targets projected anew; None while it is empty."""
         if self.queue is None or not self.queue.fill:
@@ -130,8 +144,8 @@ class Learner:
         if self.head is None:
             return 0.0
         windows, held = self.queue.sample()
-        anew = self.head(torch.from_numpy(self.source.gather(windows)[1]).to(self.device))
-        return 1 - float((anew * held).sum(dim=1, dtype=torch.float64).mean())
+        anew = self.project(torch.from_numpy(self.source.gather(windows)[1]))
+        return 1 - float((anew * held.cpu()).sum(dim=1, dtype=torch.float64).mean())
 
     def state(self) -> dict[str, Any]:
         """Optimizer and queue; the weights are stored apart. For `torch.save`."""
@@ -169,7 +183,7 @@ class Learner:
         all_targets = torch.from_numpy(np.concatenate([targets for _, targets in gathered])).to(self.device)
         candidates = project_candidates(all_targets, articles, self.head)
         totals = torch.zeros(3, device=self.device)  # stays on the device: one wait a step, not one a micro-batch
-        masks, queue_counts = [], list[QueueCounts]()
+        masks, queue_counts = list[ContrastMask](), list[QueueCounts]()
         first = 0
         for index, (contexts, _) in enumerate(gathered):
             count = len(contexts)
@@ -190,21 +204,13 @@ class Learner:
             first += count
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
         loss, infonce, ar_cosine, grad_norm = torch.cat([totals, norm.reshape(1)]).tolist()
-        num_queue_negatives = sum(counts.num_negatives for counts in queue_counts)
         figures = StepFigures(
             num_windows=first,
             loss=loss,
             infonce=infonce,
             ar_cosine=ar_cosine,
             grad_norm=grad_norm,
-            num_negatives=sum(mask.num_negatives for mask in masks) + num_queue_negatives,
-            num_masked=sum(mask.num_masked for mask in masks),
-            num_same_article=sum(mask.num_same_article for mask in masks)
-            + sum(counts.num_same_article for counts in queue_counts),
-            num_unknown=sum(mask.num_unknown for mask in masks),
-            num_queue_negatives=num_queue_negatives,
-            num_with_queue=sum(counts.num_with_negatives for counts in queue_counts),
-            queue_topic_shares=sum(counts.same_topic_shares for counts in queue_counts),
+            **_add_up(masks, queue_counts),
         )
         return figures, candidates
 
@@ -238,6 +244,21 @@ class Learner:
         return float(change / size)
 
 
+def _add_up(masks: list[ContrastMask], queue_counts: list[QueueCounts]) -> dict[str, Any]:
+    """The counts of `StepFigures`, over the micro-batches."""
+    num_queue_negatives = sum(counts.num_negatives for counts in queue_counts)
+    return {
+        "num_negatives": sum(mask.num_negatives for mask in masks) + num_queue_negatives,
+        "num_masked": sum(mask.num_masked for mask in masks),
+        "num_same_article": sum(mask.num_same_article for mask in masks)
+        + sum(counts.num_same_article for counts in queue_counts),
+        "num_unknown": sum(mask.num_unknown for mask in masks),
+        "num_queue_negatives": num_queue_negatives,
+        "num_with_queue": sum(counts.num_with_negatives for counts in queue_counts),
+        "queue_topic_shares": sum(counts.same_topic_shares for counts in queue_counts),
+    }
+
+
 def _build_optimizer(parameters: list[nn.Parameter], config: RunConfig, device: torch.device) -> torch.optim.AdamW:
     """AdamW with decay on matrices alone."""
     settings = config.optimizer
@@ -245,5 +266,5 @@ def _build_optimizer(parameters: list[nn.Parameter], config: RunConfig, device: 
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    fused = device.type in {"cpu", "cuda"}  # elsewhere not in every version of PyTorch
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=fused)
+    betas = (settings.beta1, settings.beta2)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, fused=has_fused_optimizer(device))

@@ -153,19 +153,19 @@ def contrast_with_queue(
     """
     log_sum_exp_B = query_BP.new_full((len(query_BP),), -torch.inf)
     num_kept_B = torch.zeros(len(query_BP), dtype=torch.int64, device=query_BP.device)
-    num_own_article = 0
+    num_own_article = num_kept_B.sum()  # stays on the device: one wait for all parts
     for part in queue.parts:
         streamed = stream_log_sum_exp(
             query_BP[part.rows], queue.vectors, part.slots, part.mask_block, temperature=temperature, block=block
         )
         log_sum_exp_B = log_sum_exp_B.index_copy(0, part.rows, streamed.log_sum_exp)
         num_kept_B[part.rows] = streamed.num_kept
-        num_own_article += int(streamed.num_own_article)
+        num_own_article += streamed.num_own_article
     kept_B = num_kept_B.cpu().numpy()
     seeing = kept_B > 0
     counts = QueueCounts(
         num_negatives=int(kept_B.sum()),
-        num_same_article=num_own_article,
+        num_same_article=int(num_own_article),
         num_with_negatives=int(seeing.sum()),
         same_topic_shares=float((queue.num_same_topic[seeing] / kept_B[seeing]).sum()),
     )

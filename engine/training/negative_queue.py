@@ -36,7 +36,10 @@ MAX_DRIFT_ENTRIES = 512
 
 
 def queue_capacity(size: int, *, num_train: int, effective_batch: int) -> int:
-    """Entries that a queue of `size` may hold: more than the other training windows would be windows held twice."""
+    """Entries that a queue of `size` may hold: with more than the other training windows, some are held twice always.
+
+    With fewer some still are for a while after an epoch's end, when a window comes again before its old entry is gone.
+    """
     return min(size, max(0, num_train - effective_batch))
 
 

@@ -47,8 +47,8 @@ def inspect_predictions(
     """Judge predictions against their targets.
 
     Args:
-        predictions: (V, D) unit vectors, V at least 1.
-        targets: (V, D) unit vectors; row i answers prediction i.
+        predictions: (V, D) unit vectors on the CPU, V at least 1.
+        targets: (V, D) unit vectors, likewise; row i answers prediction i.
         articles: (V,) article of each window; -1 where unknown, and then only its own target is left out of the margin.
         project: the projection head, if there is one.
     """

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 import torch
 
+from engine.data.identity import source_digest
 from engine.data.split import Split
 from engine.data.windows import WindowSource
 from engine.device import synchronize
@@ -20,6 +21,7 @@ from engine.models.heads import verify_projection
 from engine.run.convert import ConfigError
 from engine.run.events import (
     CheckpointSaved,
+    EpochRecord,
     FloorsMeasured,
     NonFiniteFound,
     RunFinished,
@@ -100,16 +102,16 @@ class Trainer:
                 continue
             try:
                 state, meta = load_training(folder, self.learner.model, self.learner.head)
+            except ConfigError as error:
+                problems.append(error)
+                continue
+            self._refuse_other_data(state.get("data_sha256", meta.corpus_sha256))
+            try:
                 self.learner.load_state(state)
                 self.progress = msgspec.convert(state["progress"], Progress)
-            except (ConfigError, KeyError, msgspec.ValidationError, ValueError) as error:
-                problems.append(ConfigError(str(error)))
+            except (KeyError, ValueError, msgspec.ValidationError) as error:
+                problems.append(ConfigError(f"{folder}: its state does not fit the run: {error}"))
                 continue
-            if meta.corpus_sha256 not in ("", self.source.sha256):
-                raise ConfigError(
-                    f"{self.spec.data.corpus}: the corpus was changed since the run began, and with it the split: "
-                    "articles it has learned from would validate it. Restore the corpus, or start a new run."
-                )
             if problems:
                 self.recorder.warn(f"resumed from {label} at step {self.progress.step}, because {problems[0]}")
             self.recorder.recover(self.progress.rows)
@@ -121,14 +123,26 @@ class Trainer:
             )
         log.info("no checkpoint was written yet: starting from the beginning")
 
+    def _refuse_other_data(self, learned_from: str) -> None:
+        """Raise a ConfigError where a checkpoint learned from data of another digest; empty is not known."""
+        if learned_from in ("", source_digest(self.source)):
+            return
+        data = self.spec.data
+        what = f"{data.train_npz}: the file" if data.train_npz else f"{data.corpus}: the corpus"
+        raise ConfigError(
+            f"{what} was changed since the run began, and with it the split: articles it has learned from would "
+            "validate it. Restore it, or start a new run."
+        )
+
     def train(self, measure_floors: Callable[[], dict[str, float]]) -> Outcome:
         """Train to the end, or until asked to stop or a number is not finite.
 
         Args:
-            measure_floors: called before the first step, unless the floors were measured before a resume.
+            measure_floors: called before the first step, unless the floors were measured before a resume; where the end
+                was asked for already, the resume measures them.
         """
         self._announce()
-        if not self.recorder.floors:
+        if not self.recorder.floors and not self.stop_requested():
             self.recorder.floors = measure_floors()
             self.recorder.write(FloorsMeasured(floors=self.recorder.floors, num_windows=len(self.split.val)))
             log.info("floors: %s", ", ".join(f"{name} {value:.4f}" for name, value in self.recorder.floors.items()))
@@ -209,6 +223,16 @@ class Trainer:
                 "those beyond the effective batch; a larger queue would hold windows twice."
             )
 
+    def _warn_of_low_share(self, record: EpochRecord) -> None:
+        asked, reached = self.config.queue.same_topic_share, record.queue_same_topic_share
+        if reached is None or reached >= asked - 1e-9:  # a mean of shares that are all met may round below
+            return
+        self.recorder.warn(
+            f"queue.same_topic_share = {asked:g} was not reached: the queue held nothing of the topic of some queries. "
+            "Each epoch's queue_same_topic_share says how far it came; a larger queue.size or fewer queue.topics would "
+            "bring more."
+        )
+
     def _ended(self) -> Literal["epochs", "early_stopping"] | None:
         if len(self.progress.rows) >= self.config.epochs:
             return "epochs"
@@ -277,12 +301,7 @@ class Trainer:
         every = config.checkpoint.every_epochs
         if is_finite and every and record.epoch % every == 0:
             self._save(f"epoch_{record.epoch:04d}")
-        if record.queue_same_topic_share is not None and record.queue_same_topic_share < config.queue.same_topic_share:
-            self.recorder.warn(
-                f"queue.same_topic_share = {config.queue.same_topic_share:g} was not reached: the queue held nothing "
-                "of the topic of some queries. Each epoch's queue_same_topic_share says how far it came; a larger "
-                "queue.size or fewer queue.topics would bring more."
-            )
+        self._warn_of_low_share(record)
         self.recorder.epoch(progress.rows, None if learner.head is None else verify_projection(learner.head))
         if is_finite:
             self._save("last")
@@ -296,6 +315,7 @@ class Trainer:
         training: dict[str, Any] = {
             **self.learner.state(),
             "progress": msgspec.to_builtins(progress),
+            "data_sha256": source_digest(self.source),
         }
         num_bytes = save_checkpoint(
             self.recorder.run.checkpoints / label,
@@ -331,9 +351,10 @@ class Trainer:
         """Say that a number was not finite, and what to do."""
         in_time = what in {"loss", "gradient norm"}
         done = "the optimizer was not moved" if in_time else "these weights were not saved"
+        earlier = ", and earlier checkpoints are good" if has_checkpoint(self.recorder.run.checkpoints / "last") else ""
         message = (
-            f"The {what} was {value} at epoch {epoch}, step {step}; {done}, and earlier "
-            f"checkpoints are good. Restart with a lower optimizer.lr (now {self.config.optimizer.lr:g}) or a higher "
+            f"The {what} was {value} at epoch {epoch}, step {step}; {done}{earlier}. "
+            f"Restart with a lower optimizer.lr (now {self.config.optimizer.lr:g}) or a higher "
             f"loss.temperature (now {self.config.loss.temperature:g}); if it happens at step 1, check the data."
         )
         self.recorder.non_finite(NonFiniteFound(what=what, value=str(value), epoch=epoch, step=step), message)

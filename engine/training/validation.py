@@ -77,8 +77,9 @@ class Validator:
         probe, unseen = self._unseen, None
         if probe is not None:
             unseen = probe.measure(*learner.predict_from(probe.source, probe.windows))
+        project = None if learner.head is None else learner.project
         return Validated(
-            inspection=inspect_predictions(predictions, targets, self._source.articles[self._val], learner.head),
+            inspection=inspect_predictions(predictions, targets, self._source.articles[self._val], project),
             val_lift=seen.value,
             unseen_lift=unseen.value if unseen else None,
             unseen_windows=len(probe.windows) if probe else None,
@@ -114,12 +115,12 @@ class LiftProbe:
         """Articles that the windows are of; where unknown, windows."""
 
     def measure(self, predictions: Tensor, targets: Tensor) -> Lift:
-        """The lift of (W, D) predictions; NaN where one of them is not finite.
+        """The lift of (W, D) predictions, on the CPU; NaN where one of them is not finite.
 
         Windows of an article overlap and succeed or fail together, so the error is that of a mean over clusters: the
         root of the summed squares of each article's deviation, over W; corrected for A articles by A / (A - 1).
         """
-        cosines = (predictions * targets).sum(dim=1, dtype=torch.float64).cpu().numpy()
+        cosines = (predictions * targets).sum(dim=1, dtype=torch.float64).numpy()
         lifts = cosines - self._floors
         value = float(lifts.mean())
         deviations = np.bincount(self._article, weights=lifts - value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,21 +64,38 @@ class OutFiles:
         write_atomically(self.report, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
 
 
-OUT_HELP = "The {} to write (.safetensors), or its report (.json); the other goes beside it under the same name."
+def fitting_options(fitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of a verb that fits something, called `fitted`, to a checkpoint."""
+    path = click.Path(path_type=Path)
+    out = f"The {fitted} to write (.safetensors), or its report (.json); the other goes beside it under the same name."
+    options = (
+        click.option("--checkpoint", type=path, required=True, help="Checkpoint or run folder (its best)."),
+        click.option(
+            "--corpus", default="", help="Corpus to search: folder or embedded:NAME; the checkpoint's by default."
+        ),
+        click.option(
+            "--limit", type=click.IntRange(0), default=1000, show_default=True, help="Queries to judge by; 0: all."
+        ),
+        click.option(
+            "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples, folds and intervals."
+        ),
+        click.option("--out", type=path, help=out),
+        click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on stdout."),
+    )
+
+    def add(body: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            body = option(body)
+        return body
+
+    return add
 
 
 @click.command("align")
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Checkpoint or run folder (its best)."
-)
-@click.option("--corpus", default="", help="Corpus to search: folder or embedded:NAME; the checkpoint's by default.")
+@fitting_options("head")
 @click.option(
     "--kind", type=click.Choice(["ridge", "procrustes", "both"]), default="both", show_default=True, help="Of map."
 )
-@click.option("--limit", type=click.IntRange(0), default=1000, show_default=True, help="Queries to judge by; 0: all.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples, folds and intervals.")
-@click.option("--out", type=click.Path(path_type=Path), help=OUT_HELP.format("head"))
-@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on stdout.")
 @user_errors
 def command(
     checkpoint: Path,

@@ -180,6 +180,7 @@ def _read_row(history: Path, row: dict[str, Any]) -> EpochRecord:
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in numbers.items()
     }
+    finite["epoch"] = int(row["epoch"])  # some programs write all numbers as floats
     if isinstance(numbers.get("unseen_lift"), float):  # be it finite or not, it was measured
         finite.setdefault("unseen_windows", 0)
     try:

@@ -17,7 +17,7 @@ from engine.run.convert import ConfigError
 from engine.run.settings import EvalConfig
 
 if TYPE_CHECKING:
-    from engine.data.windows import CorpusWindows
+    from engine.data.corpus import IndexArray
     from engine.evaluation.evaluator import Evaluation, Predict
     from engine.evaluation.fastscan import IndexChoice
     from engine.evaluation.inputs import EvalInputs, PlaybookFiles
@@ -163,9 +163,10 @@ def _evaluate(
     meta = loaded.meta
     began = time.monotonic()
     cache = index_dir or default_index_dir()
-    inputs = (
-        _open_files(meta, files, config, cache) if files else _open_corpus(folder, meta, corpus_name, config, cache)
-    )
+    if files:
+        inputs = _open_files(meta, files, config, cache, fitted=bool(head or reranker))
+    else:
+        inputs = _open_corpus(folder, meta, corpus_name, config, cache)
     corpus = inputs.source.corpus
     applied = apply_fitted(
         loaded.predict,
@@ -212,7 +213,7 @@ def _evaluate(
         head=applied.head,
         reranker=applied.reranker,
         miss_modes=measured.miss_modes,
-        notes=[*measured.notes, *inputs.notes, *notes],
+        notes=[*measured.notes, *applied.notes, *inputs.notes, *notes],
         eval_line="",
     )
     return msgspec.structs.replace(report, eval_line=eval_line(report.judged.exact, measured.latency)), measured
@@ -229,32 +230,35 @@ def _open_corpus(folder: Path, meta: CheckpointMeta, name: str, config: EvalConf
     return inputs
 
 
-def _open_files(meta: CheckpointMeta, files: PlaybookFiles, config: EvalConfig, cache: Path) -> EvalInputs:
-    """The windows of an evaluation file, searched in its payload."""
+def _open_files(
+    meta: CheckpointMeta, files: PlaybookFiles, config: EvalConfig, cache: Path, *, fitted: bool
+) -> EvalInputs:
+    """The windows of an evaluation file, searched in its payload; with a note where they are not of new articles."""
     from engine.evaluation.inputs import playbook_inputs
-    from engine.evaluation.searched import has_learned_from, unknown_articles
+    from engine.evaluation.searched import has_learned_from, split_for, unknown_articles
 
     inputs = playbook_inputs(files, dim=meta.dim, context=meta.context, config=config, cache=cache)
-    source = inputs.source
-    if not has_learned_from(meta, source.corpus, str(files.payload)):
+    source, named = inputs.source, str(files.payload)
+    of_queries = f"of {len(inputs.queries.articles):,} queries are of articles that"
+    if not has_learned_from(meta, source.corpus, named):
         inputs.notes.append(unknown_articles(meta))
-    elif num_learned := _count_learned(meta, source, inputs):
+    elif num_learned := _count_among(inputs, split_for(meta, source, named).train):
         inputs.notes.append(
-            f"{num_learned:,} of {len(inputs.queries.articles):,} queries are of articles that the model was trained "
-            "on: these figures say nothing of new articles"
+            f"{num_learned:,} {of_queries} the model was trained on: these figures say nothing of new articles"
+        )
+    if fitted and (num_fitted := _count_among(inputs, split_for(meta, source, named).val)):
+        inputs.notes.append(
+            f"{num_fitted:,} {of_queries} the head or reranker was fitted on: what it brings there, it would not bring "
+            "on new articles"
         )
     return inputs
 
 
-def _count_learned(meta: CheckpointMeta, source: CorpusWindows, inputs: EvalInputs) -> int:
-    """Queries of articles that were in the training split of this same corpus."""
+def _count_among(inputs: EvalInputs, windows: IndexArray) -> int:
+    """Queries of the articles that windows of the searched corpus come from."""
     import numpy as np
 
-    from engine.data.split import split_windows
-
-    data = meta.data
-    split = split_windows(source, val_share=data.val_share, test_share=data.test_share, seed=data.split_seed)
-    return int(np.isin(inputs.queries.articles, source.articles[split.train]).sum())
+    return int(np.isin(inputs.queries.articles, inputs.source.articles[windows]).sum())
 
 
 def _pick_index(

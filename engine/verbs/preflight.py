@@ -77,8 +77,11 @@ def _write(report: PreflightReport, target: Path) -> None:
 
     if target.is_dir():
         raise ConfigError(f"--out: {target} is a folder. Name the file to write, such as {target / 'preflight.json'}.")
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(target, write_report(report))
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(target, write_report(report))
+    except OSError as error:
+        raise ConfigError(f"{target}: cannot be written ({error.strerror}). Name another file with --out.") from None
 
 
 def _print(report: PreflightReport, *, as_json: bool) -> None:

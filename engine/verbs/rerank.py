@@ -12,17 +12,14 @@ import msgspec
 
 from engine.cli import user_errors
 from engine.run.heads import DECIDES, FeatureSet, Figure, FittedReranker, Lift, RerankModel, RerankReport
-from engine.verbs.align import FIGURE_NAMES, OUT_HELP, OutFiles, describe_judged, lift_lines
+from engine.verbs.align import FIGURE_NAMES, OutFiles, describe_judged, fitting_options, lift_lines
 
 MODELS: tuple[RerankModel, ...] = ("logistic", "gbdt", "mmr")
 SETS: tuple[FeatureSet, ...] = ("content", "article", "playbook")
 
 
 @click.command("rerank")
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Checkpoint or run folder (its best)."
-)
-@click.option("--corpus", default="", help="Corpus to search: folder or embedded:NAME; the checkpoint's by default.")
+@fitting_options("reranker")
 @click.option(
     "--model",
     type=click.Choice([*MODELS, "all"]),
@@ -37,10 +34,6 @@ SETS: tuple[FeatureSet, ...] = ("content", "article", "playbook")
     show_default=True,
     help="Of the reranker that is saved; the report shows all sets. MMR has but `content`.",
 )
-@click.option("--limit", type=click.IntRange(0), default=1000, show_default=True, help="Queries to judge by; 0: all.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples, folds and intervals.")
-@click.option("--out", type=click.Path(path_type=Path), help=OUT_HELP.format("reranker"))
-@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on stdout.")
 @user_errors
 def command(
     checkpoint: Path,

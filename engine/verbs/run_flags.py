@@ -105,7 +105,7 @@ def read_data_flags(given: dict[str, Any]) -> DataConfig:
 
         npz = given["train_npz"].absolute()
         if not npz.is_file():
-            raise ConfigError(f"--train-npz: {npz} does not exist.")
+            raise ConfigError(f"--train-npz: {npz} {_why_no_file(npz)}. Name a file of windows.")
         # The playbook's evaluation set is a file of its own: nothing of this one is held back for it.
         table |= {"train_npz": str(npz), "context": ArrayWindows(npz).context, "test_share": 0.0}
     elif "corpus" in given:
@@ -114,8 +114,16 @@ def read_data_flags(given: dict[str, Any]) -> DataConfig:
     if "eval_npz" in given:
         npz = given["eval_npz"].absolute()
         if not npz.is_file():
-            raise ConfigError(f"--eval-npz: {npz} does not exist.")
+            raise ConfigError(f"--eval-npz: {npz} {_why_no_file(npz)}. Name a file of windows.")
         table["eval_npz"] = str(npz)
     if "val_split" in given:
         table["val_share"] = given["val_split"]
-    return convert_section(table, DataConfig, where="flags")
+    try:
+        return convert_section(table, DataConfig, where="flags")
+    except ConfigError as error:
+        # Paths and an open file's context always do, so it is the share that does not.
+        raise ConfigError(f"--val-split {given.get('val_split')}: {error} Take a share such as 0.1.") from None
+
+
+def _why_no_file(path: Path) -> str:
+    return "is no regular file" if path.exists() else "does not exist"

@@ -244,6 +244,15 @@ def test_a_head_survives_its_file_bit_for_bit(tmp_path: Path) -> None:
     assert loaded.meta == head.meta
 
 
+def test_a_head_does_not_make_a_broken_prediction_whole(tmp_path: Path) -> None:
+    head, _report = fit_alignment(planted(tmp_path, rotation(0, 0.1)), "ridge", seed=0)
+    predicted = np.eye(3, DIM, dtype=np.float32)
+    predicted[1, 2], predicted[2, 0] = np.nan, np.inf
+    applied = head.apply(predicted)
+    assert np.isfinite(applied).all(axis=1).tolist() == [True, False, False]
+    assert np.linalg.norm(applied[0]) == pytest.approx(1, abs=1e-6)
+
+
 def test_a_head_for_another_checkpoint_corpus_or_width_is_refused(tmp_path: Path) -> None:
     head, path = make_head(tmp_path)
     with pytest.raises(ConfigError, match=r"another checkpoint.*lvm-engine align"):

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from engine.device import autocast, keep_norms_in_float32, pick_device, set_threads, synchronize
+from engine.device import (
+    autocast,
+    computes_in_cache,
+    has_fused_optimizer,
+    keep_norms_in_float32,
+    pick_device,
+    set_threads,
+    synchronize,
+)
 from engine.run.convert import ConfigError
 
 
@@ -65,3 +73,9 @@ def test_norms_take_float32_where_they_are_asked_to() -> None:
     norm = nn.RMSNorm(4)
     keep_norms_in_float32(nn.Sequential(norm))
     assert norm(torch.ones(2, 4, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+def test_each_kind_of_device_gets_what_suits_it() -> None:
+    kinds = [torch.device(kind) for kind in ("cpu", "cuda", "mps")]
+    assert [has_fused_optimizer(kind) for kind in kinds] == [True, True, False]
+    assert [computes_in_cache(kind) for kind in kinds] == [True, False, False]

@@ -11,11 +11,14 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from engine.data.payload_corpus import import_payload
 from engine.models.registry import build_head, build_model
 from engine.run.evals import EvalReport, read_report
 from engine.run.settings import DataConfig, ModelConfig, RunConfig
 from engine.training.checkpoint import CheckpointMeta, save_checkpoint
+from engine.verbs.align import command as align
 from engine.verbs.evaluate import command
+from engine.verbs.rerank import command as rerank
 from tests.reference.plain_retrieval import rank_of_truth, share_within
 from tests.reference.playbook_files import DIM, Playbook, write_index, write_playbook, write_windows
 from tests.reference.small_corpus import make_corpus
@@ -186,6 +189,10 @@ def test_files_come_together(files: Playbook, checkpoint: Path) -> None:
         assert says in result.stderr
 
 
+def test_an_index_that_is_given_is_not_chosen_too(files: Playbook, checkpoint: Path) -> None:
+    assert "Leave out --index or --faiss" in refused(files, checkpoint, "--faiss", files.index, "--index", "flat")
+
+
 def test_tuning_reports_what_was_tried_and_what_was_not_used(files: Playbook, checkpoint: Path) -> None:
     report, result = measured(files, checkpoint, "--tune")
     assert report.trials
@@ -205,3 +212,32 @@ def test_own_context_is_named_where_it_would_stand_first(files: Playbook, checkp
     assert "own context would stand first" in result.stdout
     missed = sum(count for mode, count in report.miss_modes.items() if mode != "own context")
     assert missed == round((1 - report.rows["model"].exact.r5) * report.num_queries)
+
+
+def test_what_was_fitted_is_named_and_so_are_queries_of_the_articles_it_was_fitted_on(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    files = write_playbook(tmp_path, LENGTHS * 2, CONTEXT)
+    folder = files.payload.parent
+    head, reranker = folder / "head.safetensors", folder / "reranker.safetensors"
+    payload = import_payload(files.payload, folder / "corpus", trusted=True).folder
+    fit = ("--checkpoint", str(checkpoint), "--corpus", str(payload), "--out")
+    assert CliRunner().invoke(align, [*fit, str(head)]).exit_code in (0, 1)
+    more = ("--model", "logistic", "--features", "playbook")
+    assert CliRunner().invoke(rerank, [*fit, str(reranker), *more]).exit_code in (0, 1)
+
+    searched = ("--payload", payload)
+    notes = measured(files, checkpoint, *searched)[0].notes
+    assert not any("fitted" in note for note in notes)
+    report, _result = measured(files, checkpoint, *searched, "--head", head, "--reranker", reranker)
+    notes = report.notes
+    assert [gate.value for gate in report.gates if gate.name == "r5"] == [report.rows["reranked"].exact.r5]
+    for words in (
+        f"goes through the head {head} (",
+        f"reranked row is by {reranker} (logistic, playbook, ",
+        "gates say nothing of the model",
+        "orders those of the head",
+        f"of {len(files.truths)} queries are of articles that the head or reranker was fitted on",
+    ):
+        assert [words in note for note in notes].count(True) == 1, (words, notes)
+    assert sum("fitted on 8 validation articles" in note for note in notes) == 2

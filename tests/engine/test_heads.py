@@ -74,6 +74,7 @@ LAYOUTS = {
     "right": [nn.Linear(24, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 8, bias=False)],
     "bias": [nn.Linear(24, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 8)],
     "no LayerNorm": [nn.Linear(24, 16), nn.GELU(), nn.Linear(16, 8, bias=False)],
+    "no LayerNorm before the last": [nn.Linear(24, 16), nn.GELU(), nn.BatchNorm1d(16), nn.Linear(16, 8, bias=False)],
     "no LayerNorm before": [nn.Linear(24, 16), nn.LayerNorm(16), nn.Linear(16, 16), nn.Linear(16, 8, bias=False)],
 }
 
@@ -104,3 +105,17 @@ def test_weights_that_are_no_head_are_refused_in_words() -> None:
         head_of_weights({"fc1.weight": torch.zeros(4, 8), "norm.weight": torch.zeros(4)})
     with pytest.raises(ConfigError, match="one gives 16 numbers, the next takes 12"):
         head_of_weights(nn.Sequential(nn.Linear(24, 16), nn.Linear(12, 8)).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"0.weight": torch.zeros(4, 3, 2)}, r"layer '0' has a weight of 4 x 3 x 2"),
+        ({"0.weight": torch.tensor(1.0)}, r"layer '0' has a weight of no dimensions"),
+        ({"0.weight": torch.zeros(0, 4)}, r"layer '0' has a weight of 0 x 4"),
+        ({"0.weight": torch.zeros(4, 4), "0.bias": torch.zeros(5)}, r"layer '0' has a bias of 5 for a weight of 4 x 4"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused_in_words(weights: dict[str, torch.Tensor], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        head_of_weights(weights)

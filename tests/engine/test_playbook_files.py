@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 
@@ -54,6 +55,19 @@ def test_a_pickle_is_opened_only_when_it_is_trusted_and_only_once(files: Playboo
     first = open_payload(files.payload, trusted=True, kept=tmp_path / "kept")
     again = open_payload(files.payload, trusted=False, kept=tmp_path / "kept")
     assert again.sha256 == first.sha256
+
+
+def test_a_damaged_copy_says_that_it_is_one_and_how_to_make_it_anew(files: Playbook, tmp_path: Path) -> None:
+    copy = open_payload(files.payload, trusted=True, kept=tmp_path / "kept")
+    copy.vectors_file.write_bytes(copy.vectors_file.read_bytes()[:-8])
+    with pytest.raises(ConfigError, match=rf"kept copy of {files.payload}: delete {copy.folder}"):
+        open_payload(files.payload, trusted=True, kept=tmp_path / "kept")
+
+
+def test_nothing_is_unpickled_for_a_folder_that_exists(files: Playbook, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    with pytest.raises(ConfigError, match="never overwritten"):  # and not that it is not trusted
+        import_payload(files.payload, tmp_path / "corpus", trusted=False)
 
 
 class Evil:
@@ -118,6 +132,11 @@ def test_ids_and_articles_may_be_texts(files: Playbook, tmp_path: Path) -> None:
         ({5: ("text", {"article_index": 1, "chunk_index": 2}, np.zeros(DIM, np.float32))}, "id 5.*is zero"),
         ({2**70: ("text", {"article_index": 1, "chunk_index": 2}, np.ones(DIM, np.float32))}, "neither all whole"),
         ({"x": ("text", {"article_index": 1, "chunk_index": 2}, np.ones(DIM, np.float32))}, "neither all whole"),
+        ({0: ("text", {"article_index": [1], "chunk_index": 2}, np.ones(DIM, np.float32))}, "articles are neither"),
+        ({0: ("text", {"article_index": True, "chunk_index": 2}, np.ones(DIM, np.float32))}, "articles are neither"),
+        ({0: ("half \ud800", {"article_index": 1, "chunk_index": 2}, np.ones(DIM, np.float32))}, "id 0: is not a text"),
+        ({0: ("text", {"article_index": 1, "chunk_index": 2}, [[1.0] * DIM] * DIM)}, "a vector of numbers"),
+        ({0: ("text", {"article_index": 1, "chunk_index": 2}, [10**400] * DIM)}, "a vector of numbers"),
     ],
 )
 def test_a_damaged_entry_is_named_and_nothing_is_left_behind(
@@ -127,6 +146,25 @@ def test_a_damaged_entry_is_named_and_nothing_is_left_behind(
     with pytest.raises(ConfigError, match=says):
         open_payload(path, trusted=True, kept=tmp_path / "kept")
     assert not [entry for entry in (tmp_path / "kept").glob("*") if entry.is_dir()]
+
+
+def test_keys_that_are_very_long_texts_are_refused(files: Playbook, tmp_path: Path) -> None:
+    entries = {str(key) * (300 if key == 1 else 1): entry for key, entry in files.entries.items()}
+    with pytest.raises(ConfigError, match=r"its ids are neither .* at most 256 characters"):
+        import_payload(save_pickled(tmp_path / "long.npy", entries), tmp_path / "corpus", trusted=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["f4,f4", "f4,(9000,9000)i8", "(9,)f4", "i4,O", "O", "f4\n", "S9999999999999", "f3", "M8"]
+)
+def test_a_dtype_that_is_not_plain_is_refused(name: str, files: Playbook, tmp_path: Path) -> None:
+    class Trick:
+        def __reduce__(self) -> Any:
+            return (np.dtype, (name, False, True))
+
+    path = save_pickled(tmp_path / "trick.npy", files.entries | {0: ("text", {"article_index": Trick()}, [1.0] * DIM)})
+    with pytest.raises(ConfigError, match=r"trick.npy(: cannot be unpickled|, id 0: its positions)"):
+        import_payload(path, tmp_path / "corpus", trusted=True)
 
 
 def test_files_that_are_no_payload_are_refused(files: Playbook, tmp_path: Path) -> None:
@@ -174,6 +212,13 @@ def test_truths_are_found_by_place_and_by_id(files: Playbook, tmp_path: Path) ->
     assert find_truths(open_eval_windows(files.eval_npz), keys).tolist() == files.truths.tolist()
     write_windows(files, CONTEXT, truth_keys=np.full(len(files.truths), 10**6))
     assert set(find_truths(open_eval_windows(files.eval_npz), keys).tolist()) == {-1}
+
+
+def test_a_truth_key_that_only_resembles_a_number_is_not_found(files: Playbook, tmp_path: Path) -> None:
+    keys = payload_keys(import_payload(files.payload, tmp_path / "corpus", trusted=True))
+    odd = np.array(["--5", "1" * 5000, "5.0", *["7"] * (len(files.truths) - 3)])
+    write_windows(files, CONTEXT, truth_keys=odd)
+    assert find_truths(open_eval_windows(files.eval_npz), keys)[:4].tolist() == [-1, -1, -1, keys.chunk_of_id[7]]
 
 
 def test_own_context_is_found_by_place_else_by_vector_else_not_at_all(files: Playbook, tmp_path: Path) -> None:
@@ -241,6 +286,14 @@ def test_a_window_that_is_not_finite_is_named(files: Playbook) -> None:
         open_eval_windows(files.eval_npz).gather(np.arange(10))
 
 
+def test_targets_are_read_without_their_contexts(files: Playbook) -> None:
+    contexts = files.vectors[files.truths[:, None] + np.arange(-CONTEXT, 0)]
+    contexts[3, 1, 0] = np.nan
+    write_windows(files, CONTEXT, contexts=contexts)
+    targets = open_eval_windows(files.eval_npz).targets_of(np.array([3, 1]))
+    np.testing.assert_allclose(targets, files.vectors[files.truths[[3, 1]]], atol=1e-6)
+
+
 def test_provenance_may_be_a_plain_text_or_missing(files: Playbook) -> None:
     write_windows(files, CONTEXT, provenance=np.array(json.dumps({"embedder": "other"})))
     assert open_eval_windows(files.eval_npz).provenance.encoder == "other"
@@ -264,6 +317,15 @@ def test_an_index_may_be_labelled_by_rows_where_ids_are_others(files: Playbook, 
     corpus = import_payload(save_pickled(tmp_path / "p2.npy", entries), tmp_path / "corpus", trusted=True)
     index = open_given_index(files.index, corpus.all_vectors(), payload_keys(corpus), nprobe=4)
     assert index.search(files.vectors[:9], 1, nprobe=4)[:, 0].tolist() == list(range(9))
+
+
+def test_an_index_with_labels_of_its_own_is_refused(files: Playbook, tmp_path: Path) -> None:
+    index = faiss.IndexIDMap2(faiss.IndexFlatIP(DIM))
+    index.add_with_ids(files.vectors, np.arange(len(files.vectors)) + 10**12)
+    faiss.write_index(index, str(tmp_path / "own.index"))
+    corpus = import_payload(files.payload, tmp_path / "corpus", trusted=True)
+    with pytest.raises(ConfigError, match="labels them by neither the payload's ids nor its rows"):
+        open_given_index(tmp_path / "own.index", corpus.all_vectors(), payload_keys(corpus), nprobe=4)
 
 
 def test_an_index_that_is_not_of_the_payload_is_refused(files: Playbook, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from engine.data.corpus import open_corpus
 from engine.preflight.provenance import judge_labels, judge_provenance
 from engine.preflight.subject import Subject, open_subject
+from engine.preflight.vectors import judge_finite
 from engine.run.preflight import PreflightItem
 from engine.run.settings import DataConfig, Gate
 from tests.reference.small_corpus import make_corpus, rewrite_manifest, walk
@@ -89,6 +91,36 @@ def test_a_file_that_names_its_encoder_is_held_to_it(tmp_path: Path) -> None:
         "silent": "undecidable",
     }
     assert judged["silent"].level == "should"
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ({"embedder_id": "test-encoder", "norm": "l2_once", "metric": "ip"}, "passed"),
+        ({"embedder_id": "test-encoder", "metric": "Cosine"}, "passed"),  # of unit vectors the same
+        ({"embedder_id": "unknown"}, "undecidable"),
+        ({"embedder_id": "gtr-t5"}, "missed"),
+        ({"embedder_id": "test-encoder", "metric": "l2"}, "missed"),
+        ("no JSON", "undecidable"),
+    ],
+)
+def test_the_playbooks_provenance_is_read(tmp_path: Path, said: Any, verdict: str) -> None:
+    make_corpus(tmp_path / "payload", LENGTHS, walk(LENGTHS, dim=DIM))
+    text = said if isinstance(said, str) else json.dumps(said)
+    npz = write_npz(tmp_path / "playbook.npz", walk(LENGTHS, dim=DIM), provenance=text)
+    assert judge_labels(subject(tmp_path, tmp_path / "payload", train_npz=npz, test_share=0.0)).verdict == verdict
+
+
+def test_what_the_playbooks_tools_pickle_beside_the_windows_is_never_opened(tmp_path: Path) -> None:
+    npz = write_npz(tmp_path / "playbook.npz", walk(LENGTHS, dim=DIM), keys=True)
+    with np.load(npz) as arrays:
+        pickled = np.array(["anything"], object)
+        np.savez(npz, last_meta=pickled, provenance=pickled, **arrays)
+    make_corpus(tmp_path / "payload", LENGTHS, walk(LENGTHS, dim=DIM))
+    looked_at = subject(tmp_path, tmp_path / "payload", train_npz=npz, test_share=0.0)
+    assert judge_labels(looked_at).verdict == "undecidable"
+    assert judge_finite(looked_at)[0].verdict == "passed"
+    assert alignment(judge_provenance(looked_at)).verdict == "passed"
 
 
 @pytest.mark.parametrize(("keys", "how"), [(True, "by key"), (False, "by nearest vector")])

@@ -69,6 +69,7 @@ def test_windows_of_a_file_are_looked_at_whole(tmp_path: Path) -> None:
     data = DataConfig(train_npz=str(tmp_path / "w.npz"), context=3, val_share=0.2, test_share=0.0)
     item, lengths = judge_finite(open_subject(data, [Gate()], tmp_path))
     assert (item.verdict, item.value, len(lengths)) == ("missed", 1, 48)
+    assert f"The first is context of window 7 of {tmp_path / 'w.npz'}." in item.detail
 
 
 def test_vectors_that_were_not_normalised_although_the_manifest_says_so_are_a_warning(tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def evaluation_of(source: CorpusWindows, rerank: Rerank | None, predict: Any = c
     )
 
 
+def worst_first(predicted: Any, queries: Any, top: Any) -> Any:
+    filled = (top >= 0).sum(axis=1)
+    return np.stack([np.r_[row[:n][::-1], row[n:]] for row, n in zip(top, filled, strict=True)])
+
+
+def truth_first(predicted: Any, queries: Any, top: Any) -> Any:
+    order = np.argsort(top != queries.truth_chunks[:, None], axis=1, kind="stable")
+    return np.take_along_axis(top, order, axis=1)
+
+
 _candidates = st.lists(st.integers(0, 80), unique=True, min_size=1, max_size=60)
 
 
@@ -87,14 +97,6 @@ def test_a_miss_of_an_older_report_is_still_read() -> None:
 
 
 def test_a_reranker_holds_the_gates_and_leaves_the_models_row_alone(source: CorpusWindows) -> None:
-    def worst_first(predicted: Any, queries: Any, top: Any) -> Any:
-        filled = (top >= 0).sum(axis=1)
-        return np.stack([np.r_[row[:n][::-1], row[n:]] for row, n in zip(top, filled, strict=True)])
-
-    def truth_first(predicted: Any, queries: Any, top: Any) -> Any:
-        order = np.argsort(top != queries.truth_chunks[:, None], axis=1, kind="stable")
-        return np.take_along_axis(top, order, axis=1)
-
     plain = evaluation_of(source, None)
     for rerank, r1 in ((worst_first, None), (truth_first, plain.rows["model"].exact.contain50)):
         evaluation = evaluation_of(source, rerank)
@@ -108,6 +110,15 @@ def test_a_reranker_holds_the_gates_and_leaves_the_models_row_alone(source: Corp
         else:
             assert reranked.exact.r1 == r1
     assert list(evaluation.rows)[:2] == ["model", "reranked"]
+
+
+def test_containment_is_of_the_search_whatever_a_reranker_does(source: CorpusWindows) -> None:
+    rows = evaluation_of(source, truth_first).rows
+    searched, reranked = rows["model"].exact, rows["reranked"].exact
+    assert searched.contain20 < reranked.r1 == searched.contain50
+    for name in ("exact", "exact_with_context", "on_index"):
+        before, after = getattr(rows["model"], name), getattr(rows["reranked"], name)
+        assert (after.contain20, after.contain50) == (before.contain20, before.contain50)
 
 
 def test_a_reranker_sees_no_own_context_and_must_give_back_what_it_got(source: CorpusWindows) -> None:

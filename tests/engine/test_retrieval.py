@@ -55,6 +55,14 @@ def test_a_query_that_cannot_tell_chunks_apart_ranks_the_truth_last() -> None:
     assert (exact.ranks.tolist(), exact.ranks_with_context.tolist()) == ([9], [10])
 
 
+def test_the_truth_stands_where_its_rank_says_though_others_score_the_same() -> None:
+    vectors = walk([12])
+    vectors[[2, 5, 9]] = vectors[7]
+    exact = search_exactly(vectors, vectors[[7, 2]], np.array([2, 2]), np.array([[0], [5]]), k=6)
+    assert exact.ranks.tolist() == [4, 3]
+    assert [row.index(2) + 1 for row in exact.top.tolist()] == exact.ranks_with_context.tolist() == [4, 4]
+
+
 def test_blocks_do_not_change_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = walk([20, 20])
     queries, truths = walk([15], seed=3), np.arange(15)

@@ -8,11 +8,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from engine.data.corpus import IndexArray
+from engine.data.windows import open_windows
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
 from engine.run.events import (
@@ -199,6 +201,15 @@ def test_a_resume_before_the_first_checkpoint_starts_afresh(tmp_path: Path, stra
     assert weights_digest(run) == weights_digest(straight)
 
 
+def test_floors_keep_nobody_waiting_who_asked_for_the_end(tmp_path: Path, straight: RunDirectory) -> None:
+    run = make_run(tmp_path / "small-0001")
+    assert train_run(run, stop_at=0) == "stopped"
+    assert not events_of(run, FloorsMeasured)
+    assert train_run(run, resume=True) == "finished"
+    assert len(events_of(run, FloorsMeasured)) == 1
+    assert weights_digest(run) == weights_digest(straight)
+
+
 @pytest.mark.parametrize("space", ["projected", "target"])
 def test_a_weight_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path: Path, space: str) -> None:
     learner: list[Learner] = []
@@ -249,6 +260,27 @@ def test_a_resume_on_a_corpus_that_was_changed_is_refused(tmp_path: Path) -> Non
     train_run(run, stop_at=4)
     rewrite_manifest(tmp_path / "corpus", source="another")
     with pytest.raises(ConfigError, match="corpus was changed since the run began"):
+        train_run(run, resume=True)
+
+
+def test_a_resume_on_a_file_of_windows_that_was_changed_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "small-0001", queue__size=20, loss__contrast_space="target")
+    source = open_windows(run.read_spec().data, tmp_path)
+    contexts, targets = source.gather(np.arange(source.num_windows))
+    npz = tmp_path / "windows.npz"
+
+    def write(count: int) -> None:
+        articles = source.articles[:count]
+        np.savez(npz, sequences=contexts[:count], targets=targets[:count], article_ids=articles)
+
+    write(source.num_windows)
+    spec = run.read_spec()
+    data = msgspec.structs.replace(spec.data, train_npz=str(npz))
+    run.spec_file.write_bytes(msgspec.json.encode(msgspec.structs.replace(spec, data=data)))
+    train_run(run, stop_at=2)
+    assert train_run(run, stop_at=4, resume=True) == "stopped"
+    write(source.num_windows - 12)
+    with pytest.raises(ConfigError, match=r"windows\.npz: the file was changed since the run began"):
         train_run(run, resume=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -149,6 +150,20 @@ def test_a_share_that_no_queue_can_reach_is_told_once(tmp_path: Path) -> None:
     (warning,) = warnings_of(run)
     assert "queue.same_topic_share = 0.9 was not reached" in warning
     assert [row.queue_same_topic_share for row in run.read_history()] == [0.0] * 3
+
+
+def test_a_share_that_is_met_but_for_rounding_is_no_warning(tmp_path: Path, straight: RunDirectory) -> None:
+    run = make_like(straight, tmp_path / "small-0001")
+    (record, *_) = straight.read_history()
+
+    def tell(trainer: Trainer) -> None:
+        trainer._warn_of_low_share(msgspec.structs.replace(record, queue_same_topic_share=float(np.nextafter(0.3, 0))))
+        assert warnings_of(run) == []
+        trainer._warn_of_low_share(msgspec.structs.replace(record, queue_same_topic_share=0.299))
+
+    train_run(run, stop_at=0, prepare=tell)
+    (warning,) = warnings_of(run)
+    assert "0.3 was not reached" in warning
 
 
 def test_same_article_entries_that_reach_the_loss_fail_the_check(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.data.corpus import Corpus
@@ -15,8 +18,9 @@ from engine.data.split import Split, split_windows
 from engine.data.windows import UNKNOWN, CorpusWindows
 from engine.models.floors import floor_predictions
 from engine.run.convert import ConfigError
-from engine.run.settings import DataConfig, ModelConfig, RunConfig
+from engine.run.settings import DataConfig, ModelConfig, QueueConfig, RunConfig, SamplerConfig
 from engine.training.learner import Learner
+from engine.training.negative_queue import open_queue
 from engine.training.validation import MIN_LIFT_ARTICLES, LiftProbe, Validator, open_unseen
 from tests.reference.small_corpus import DIM, make_corpus
 
@@ -116,3 +120,50 @@ def test_a_file_of_unseen_windows_is_opened_and_one_of_another_shape_refused(tmp
     assert opened[1].tolist() == list(range(12))
     with pytest.raises(ConfigError, match=r"eval_npz: the windows of .* are 3 x 16, those of training 4 x 16"):
         open_unseen(DataConfig(eval_npz="eval.npz"), tmp_path, CorpusWindows(corpus, 4))
+
+
+class OnAccelerator(Tensor):
+    """A tensor as on an accelerator that has neither float64 (MPS) nor memory that numpy can read."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:  # torch's own
+        if func is Tensor.cpu:
+            with torch._C.DisableTorchFunctionSubclass():
+                return args[0].as_subclass(Tensor)
+        result = super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
+        if func is Tensor.numpy or (isinstance(result, Tensor) and result.dtype == torch.float64):
+            raise TypeError(f"{func.__name__}: not on this device")
+        return result
+
+
+def move_away(module: nn.Module | None) -> None:
+    """Have a module's results lie on such an accelerator."""
+    assert module is not None
+    module.register_forward_hook(lambda _module, _inputs, output: output.as_subclass(OnAccelerator))
+
+
+def test_an_accelerator_without_doubles_can_be_validated_on(corpus: Corpus) -> None:
+    source = CorpusWindows(corpus, 3)
+    split = split_windows(source, val_share=0.3, test_share=0.3, seed=0)
+    config = RunConfig(
+        model=CONFIG.model,
+        sampler=SamplerConfig(batch_size=8, accumulate=2),
+        queue=QueueConfig(size=20, same_topic_share=0.0),
+    )
+    cpu = torch.device("cpu")
+    queue = open_queue(config, source, split.train, cpu)
+    learner = Learner(config, source, cpu, queue)
+    learner.take_step([split.train[:8], split.train[8:16]], step=0, lr=1e-3)
+    validator = Validator(source, split)
+    expected, drift = validator.validate(learner), learner.measure_drift()
+    move_away(learner.model)
+    move_away(learner.head)
+    assert queue is not None
+    queue._vectors = queue._vectors.as_subclass(OnAccelerator)
+    with pytest.raises(TypeError, match="not on this device"):
+        learner.model(torch.from_numpy(source.gather(split.val)[0])).double()
+    assert validator.validate(learner) == expected
+    assert drift is not None
+    assert learner.measure_drift() == drift

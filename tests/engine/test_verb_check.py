@@ -85,6 +85,12 @@ def test_a_check_whose_number_is_not_finite_never_passes(tmp_path: Path, name: s
     assert f"[CHECK] {name} UNDECIDABLE" in result.stdout
 
 
+def test_an_epoch_may_be_written_as_a_float(tmp_path: Path) -> None:
+    file = tmp_path / "history.json"
+    file.write_text('[{"epoch": 2.0, "val_cosine": 0.6}]')
+    assert invoke("--history", file).exit_code == 0
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     result = invoke("--history", tmp_path / "nowhere.json")
     assert result.exit_code == 2
@@ -143,6 +149,7 @@ def test_a_checkpoint_that_cannot_be_verified_is_refused(tmp_path: Path) -> None
         assert result.exit_code == 2
         assert said in result.stderr
     run = make_run(tmp_path / "small-0001", epochs=1, loss__contrast_space="target")
+    assert "not a checkpoint: it holds no meta.json" in invoke("--checkpoint", run.path).stderr
     train_run(run)
     assert invoke("--checkpoint", run.checkpoints / "best").exit_code == 2
 

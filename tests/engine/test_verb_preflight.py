@@ -126,6 +126,7 @@ def test_a_hopeless_scenario_is_told_before_anything_is_trained(tmp_path: Path) 
         (["--corpus", "nowhere"], "nowhere does not exist"),
         (["--train-npz", "nowhere.npz"], "nowhere.npz does not exist"),
         (["--eval-npz", "nowhere.npz"], "--eval-npz: "),
+        (["--train-npz", "."], "is no regular file"),
         (["--payload-corpus", "embedded:wikilead"], 'Did you mean "embedded:wikileads"'),
     ],
 )
@@ -143,6 +144,14 @@ def test_a_report_is_not_written_over_a_folder(tmp_path: Path) -> None:
     make_corpus(tmp_path / "c", [9] * 12)
     result = invoke("preflight", "--corpus", tmp_path / "c", "--out", tmp_path)
     assert (result.exit_code, "is a folder" in result.stderr) == (2, True)
+
+
+def test_a_report_that_cannot_be_written_is_an_error_that_says_how_to_mend_it(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "c", [9] * 12)
+    result = invoke("preflight", "--corpus", tmp_path / "c", "--out", tmp_path / "c" / "manifest.json" / "report.json")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert "Name another file with --out." in result.stderr
 
 
 # What train does with it.
@@ -278,4 +287,4 @@ def test_the_leak_scenario_is_blocked_from_the_command_line(tmp_path: Path) -> N
     assert made.exit_code == 0, made.output
     result = invoke("train", "--train-npz", npz, "--save-dir", tmp_path / "run", *FLAGS)
     assert result.exit_code == 2
-    assert "preflight: chunks_shared: 99." in result.stderr
+    assert "preflight: chunks_shared: 2,866 of 3,692 chunks in held-out windows" in result.stderr

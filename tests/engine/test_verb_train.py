@@ -98,6 +98,15 @@ def test_flags_that_cannot_be_trained_with_leave_no_folder(tmp_path: Path, flags
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("share", ["0", "1.5", "nan"])
+def test_a_share_that_is_none_is_named_by_its_flag(tmp_path: Path, share: str) -> None:
+    npz = write_npz(tmp_path / "train.npz", articles=True)
+    result = invoke("--train-npz", npz, "--save-dir", tmp_path / "run", *FLAGS, "--val-split", share)
+    assert result.exit_code == 2
+    assert "error: --val-split" in result.stderr
+    assert "Take a share such as 0.1." in result.stderr
+
+
 def test_a_run_directory_trains_and_is_finished_once(tmp_path: Path) -> None:
     run = make_run(tmp_path / "small-0001")
     assert invoke("--run-dir", run.path).exit_code == 0

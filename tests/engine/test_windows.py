@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,14 @@ def test_the_playbooks_other_keys_are_understood(tmp_path: Path) -> None:
     assert source.num_windows == W
 
 
+def test_the_playbooks_evaluation_file_is_a_source_and_its_pickled_keys_stay_closed(tmp_path: Path) -> None:
+    content = arrays()
+    named = {"contexts": content["context_sequences"], "targets": content["target_vectors"]}
+    pickled = np.array([{"anything": 1}], object)
+    source = ArrayWindows(save(tmp_path / "e.npz", named | {"last_meta": pickled, "truth_keys": np.ones((W, 2), int)}))
+    assert (source.num_windows, source.context, source.dim, source.has_articles) == (W, L, D, True)
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
@@ -169,6 +178,35 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("engine.data.npz.MAX_UNPACKED", 100)
     with pytest.raises(ConfigError, match=r"Write it with numpy\.savez"):
         ArrayWindows(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_what_numpy_never_packs_with_is_refused_unread(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "w.npz", "w", method) as archive:
+        archive.writestr("targets.npy", b"x" * 1000)
+    with pytest.raises(ConfigError, match=r"targets.npy is packed .* numpy.savez"):
+        open_npz(tmp_path / "w.npz")
+
+
+def test_a_member_that_would_end_beyond_the_file_is_refused(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 20, 4)})
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
+        archive.writestr("targets.npy", header.getvalue())
+        entry = archive.infolist()[0]
+        entry.file_size = entry.compress_size = len(header.getvalue()) + (1 << 24)
+    with pytest.raises(ConfigError, match=r"targets.npy .*truncated or damaged|not a whole npz"):
+        open_npz(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("descr", ["<U0", "|V0"])
+def test_elements_without_bytes_are_refused(tmp_path: Path, descr: str) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": (1 << 40,)})
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
+        archive.writestr("truth_keys.npy", header.getvalue())
+    with pytest.raises(ConfigError, match=r"truth_keys.npy .*of no bytes"):
+        open_npz(tmp_path / "w.npz")
 
 
 def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:

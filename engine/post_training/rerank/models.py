@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from engine.data.corpus import IndexArray
 from engine.post_training.headfile import Arrays
-from engine.post_training.rerank.boosted import Boosted, fit_boosted
+from engine.post_training.rerank.boosted import Boosted, fit_boosted, one_thread
 from engine.post_training.rerank.features import Pairs, column_names
 from engine.post_training.rerank.mmr import GRID as MMR_GRID
 from engine.post_training.rerank.mmr import Mmr
@@ -113,7 +113,8 @@ def _fit_logistic(
 
     mean, scale = inputs.mean(axis=0), inputs.std(axis=0)
     scale = np.where(scale > np.finfo(np.float32).eps, scale, 1.0)
-    fitted = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS).fit((inputs - mean) / scale, labels)
+    with one_thread():
+        fitted = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS).fit((inputs - mean) / scale, labels)
     return Logistic(names, mean, scale, fitted.coef_[0].astype(np.float64))
 
 
