@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -188,6 +189,8 @@ def fit(verb: str, out: Path) -> int:
 
     out.write_text("fitted")
     report = head_report() if verb == "align" else rerank_report()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    report = msgspec.structs.replace(report, judged=msgspec.structs.replace(report.judged, created=now, seconds=0.0))
     write_atomically(out.with_suffix(".json"), msgspec.json.encode(report))
     return 0
 

@@ -56,7 +56,7 @@ def prepare(action: str, scene: Scene, actions: Actions, reason: str = "") -> Ac
         return _override(run, scene.override, actions, reason)
     job = next((job for job in JOBS if job == action), None)
     if job is not None:
-        return _start_job(run, job, actions)
+        return _start_job(run, job, actions, beside=[view.id for view in scene.views if view.status.is_alive])
     if action == "resume":
         return _resume(run, actions)
     return _end(run, action, actions)
@@ -89,13 +89,17 @@ def _override(run: RunView, plan: RestartPlan | None, actions: Actions, reason: 
     return replace(act, plan=[*act.plan, why], needs_reason=True)
 
 
-def _start_job(run: RunView, job: JobAction, actions: Actions) -> Act:
+def _start_job(run: RunView, job: JobAction, actions: Actions, *, beside: list[str]) -> Act:
+    # latency is a clock's: measured while something trains, it speaks of the machine
+    is_timed = beside and job.startswith("evaluate")
+    note = f"; its P95 is measured while {', '.join(beside)} runs" if is_timed else ""
+
     def start() -> ActionDone:
         folder = actions.start_job(run, job)
-        return ActionDone(f"{folder.path.name.removesuffix('.job')} of {run.id} has started")
+        return ActionDone(f"{folder.path.name.removesuffix('.job')} of {run.id} has started{note}")
 
     what = "looks at the data of" if job == "preflight" else f"{job.replace('_', ' ')}: the best checkpoint of"
-    return Act([f"{what} {run.id}"], start)
+    return Act([f"{what} {run.id}{note}"], start)
 
 
 def _resume(run: RunView, actions: Actions) -> Act:

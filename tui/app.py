@@ -6,9 +6,7 @@ It decides nothing: judgement is in `tui.control`, looks are in the panes.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,16 +30,19 @@ from tui.control.usage import MachineUsage, UsageMeter
 from tui.control.views import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.messages import ActionDone, ActionFailed
+from tui.outside import file_mark, has_terminal
 from tui.panes.chart import METRICS, ChartPane
 from tui.panes.log import LogPane
 from tui.panes.runs import RunsPane
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.room import RoomScreen
-from tui.text import clean
+from tui.text import clean, shorten
 
 POLL_S = 0.5
 """Two looks a second: what a person can follow, at a fraction of a percent of a core."""
+NOTICE_CHARS = 240
+"""A notice is read in passing; panes, log and command line have the whole text."""
 USAGE_S = 2.0
 """CPU shares over less than this are noise."""
 
@@ -70,8 +71,8 @@ class RoomApp(App[None]):
         self._seen: dict[str, Seen] = {}
         self._meter = UsageMeter(runs_dir)
         self._usage: MachineUsage | None = None
-        self._file_mark = _mark(file)
-        self._had_terminal = _has_terminal()
+        self._file_mark = file_mark(file)
+        self._had_terminal = has_terminal()
         self._room = RoomScreen()
 
     def get_default_screen(self) -> Screen[None]:
@@ -82,6 +83,7 @@ class RoomApp(App[None]):
         """Look once, then keep looking."""
         self._use_settings()
         self._room.plain = self.plain
+        self.set_class(self.plain, "-plain")
         self.read_usage()
         self.poll()
         self.set_interval(POLL_S, self.poll)
@@ -92,7 +94,7 @@ class RoomApp(App[None]):
 
     def poll(self) -> None:
         """Take in what changed on disk and show it."""
-        if self._had_terminal and not _has_terminal():
+        if self._had_terminal and not has_terminal():
             self.exit(return_code=128 + signal.SIGHUP)
             return
         self._reload_file()
@@ -124,7 +126,7 @@ class RoomApp(App[None]):
 
     def _reload_file(self) -> None:
         """Take up an edited runs.toml; keep the old one, and say why, if it is broken."""
-        mark = _mark(self.file)
+        mark = file_mark(self.file)
         if mark == self._file_mark:
             return
         self._file_mark = mark
@@ -151,7 +153,7 @@ class RoomApp(App[None]):
     def _announce(self) -> None:
         for view in self.watcher.views.values():
             for alert in alerts_since(self._seen.get(view.id), view):
-                title, text = clean(f"{alert.run}: {alert.title}"), clean(alert.text)
+                title, text = clean(f"{alert.run}: {alert.title}"), shorten(clean(alert.text), NOTICE_CHARS)
                 self.notify(text, title=title, severity=alert.severity, markup=False, timeout=10)
                 self.bell()
             self._seen[view.id] = look(view)
@@ -174,6 +176,7 @@ class RoomApp(App[None]):
         pane = self._room.pane(self._room.current)
         bound = self.screen.active_bindings.values()
         of_pane = [active.binding for active in bound if active.node is self.focused and active.binding.tooltip]
+        self.clear_notifications()
         self.push_screen(HelpScreen(f"{pane.NUMBER} {pane.NAME}", of_pane, plain=self.plain))
 
     def action_pane(self, number: int) -> None:
@@ -244,6 +247,7 @@ class RoomApp(App[None]):
             if reason is not None:
                 self.carry_out(prepare(action, scene, self.actions, reason))
 
+        self.clear_notifications()  # where there is little room they would lie on the answers
         self.push_screen(ConfirmScreen(ACTION_KEYS[action][1], act, action, plain=self.plain), answered)
 
     @work(thread=True, group="actions", exit_on_error=False)
@@ -264,7 +268,7 @@ class RoomApp(App[None]):
 
     def on_action_failed(self, event: ActionFailed) -> None:
         """Say why."""
-        self.notify(clean(event.text), severity="error", markup=False, timeout=10)
+        self.notify(shorten(clean(event.text), 2 * NOTICE_CHARS), severity="error", markup=False, timeout=10)
         self._tick += 1
         self.poll()
 
@@ -283,16 +287,3 @@ def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) ->
     app = RoomApp(file, runs_dir, readonly=readonly, plain=plain)
     app.run()
     return app.return_code or 0
-
-
-def _mark(file: RunsFile) -> tuple[int, int]:
-    try:
-        info = os.stat(file.path)
-    except OSError:
-        return 0, 0
-    return info.st_mtime_ns, info.st_size
-
-
-def _has_terminal() -> bool:
-    """Whether standard input is a terminal that has not been hung up."""
-    return sys.__stdin__ is not None and sys.__stdin__.isatty()

@@ -18,7 +18,7 @@ ACTION_KEYS: dict[str, tuple[str, str]] = {
     "preflight": ("D", "look at the data again (preflight)"),
     "align": ("A", "fit an alignment head, judge it on other articles"),
     "rerank": ("L", "fit a reranker, judge it on other articles"),
-    "evaluate_fitted": ("H", "full evaluation behind the fitted head and reranker"),
+    "evaluate_fitted": ("H", "full evaluation behind the reranker that lifts, else the head"),
     "stop": ("S", "stop after this step, with a checkpoint"),
     "resume": ("C", "continue a stopped run from its checkpoint"),
     "kill": ("K", "kill (asks first)"),

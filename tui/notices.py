@@ -1,4 +1,4 @@
-"""`lvm-tui watch`: says what happens to the runs as it happens, where no room is open."""
+"""`lvm-tui watch`: says what happens to the runs as it happens, where no room is open, and lets an autopilot act."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from engine.run.convert import ConfigError
 from tui.control.alerts import Alert, Seen, alerts_since, look
+from tui.control.autopilot import Autopilot
 from tui.control.views import Watcher
 from tui.text import clean
 
@@ -73,13 +74,16 @@ def follow_alerts(watcher: Watcher, goes_on: Callable[[], bool]) -> Iterator[Ale
         yield None
 
 
-def watch(watcher: Watcher, notify: Sequence[str], *, until_idle: bool) -> None:
+def watch(
+    watcher: Watcher, notify: Sequence[str], *, until_idle: bool = False, autopilot: Autopilot | None = None
+) -> None:
     """Print alerts until interrupted.
 
     Args:
         watcher: of the runs.
         notify: see `Notifier`.
         until_idle: end when no run is alive any more.
+        autopilot: acts after every look, and ends the watch when it will act no more; None only watches.
 
     Raises:
         ConfigError: `until_idle`, and nothing is alive.
@@ -88,17 +92,28 @@ def watch(watcher: Watcher, notify: Sequence[str], *, until_idle: bool) -> None:
     if until_idle and not _any_alive(watcher):
         raise ConfigError(f"{watcher.runs_dir}: no run is alive, so there is nothing to wait for.")
     notifier = Notifier(notify, lambda text: click.echo(f"warning: {clean(text)}", err=True))
+    said = ""
     for alert in follow_alerts(watcher, lambda: True):
-        if alert is None:
-            notifier.tidy()
-            if until_idle and not _any_alive(watcher):
-                return
-            time.sleep(POLL_S)
+        if alert is not None:
+            _say(f"{alert.severity.upper():11} {alert.run}: {alert.title}: {alert.text}")
+            _ring(f"{alert.run}: {alert.title}")
+            notifier.tell(alert)
             continue
-        stamp = time.strftime("%H:%M:%S")
-        click.echo(clean(f"{stamp} {alert.severity.upper():11} {alert.run}: {alert.title}: {alert.text}"))
-        _ring(f"{alert.run}: {alert.title}")
-        notifier.tell(alert)
+        notifier.tidy()
+        if autopilot is not None:
+            turn = autopilot.look(list(watcher.views.values()), time.time())
+            if turn.words != said:
+                said = turn.words
+                _say(f"{'ACTED' if turn.acted else 'OVER' if turn.is_over else 'WAITS':11} {said}")
+            if turn.is_over:
+                return
+        elif until_idle and not _any_alive(watcher):
+            return
+        time.sleep(POLL_S)
+
+
+def _say(text: str) -> None:
+    click.echo(clean(f"{time.strftime('%H:%M:%S')} {text}"))
 
 
 def _any_alive(watcher: Watcher) -> bool:

@@ -77,6 +77,11 @@ def ui_text(s: str | bytes, style: str = "", *, multiline: bool = False) -> Cont
     return Content.styled(cleaned, style) if style else Content(cleaned)
 
 
+def shorten(text: str, width: int) -> str:
+    """At most `width` characters of a text; what is left out shows as three dots."""
+    return text if len(text) <= width else text[: width - 3].rstrip() + "..."
+
+
 def _with_few_marks(text: str) -> str:
     kept = []
     num_marks = 0

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from person import LONG, Person
 from processes import end, wait_until
@@ -157,7 +158,7 @@ def test_an_evaluation_runs_below_its_own_wrapper_and_is_seen(room: Person) -> N
 
 def test_without_a_checkpoint_there_is_nothing_to_evaluate(room: Person) -> None:
     run = room.start("--epochs", "0")
-    with pytest.raises(RefusedError, match="no checkpoint yet"):
+    with pytest.raises(RefusedError, match="ended without a checkpoint"):
         room.actions.check_evaluate(room.wait_status(run, Status.FINISHED), "smoke")
 
 
@@ -214,13 +215,18 @@ def test_what_is_fitted_after_training_is_used_by_the_evaluation_that_asks_for_i
     view = room.view(run)
     job = make_job("evaluate_fitted", view, room.actions.index_dir)
     assert job.name == "full-fitted-e0002"
-    assert {"--head", "--reranker"} < set(job.arguments)
+    assert "--reranker" in job.arguments
+    assert "--head" not in job.arguments, "the reranker was fitted without one"
     assert not {"--head", "--reranker"} & set(make_job("evaluate_full", view, room.actions.index_dir).arguments)
     assert ("align", "done") in room.journal()
-    view.head = head_report(lift=NO_LIFT)
-    assert "--head" not in make_job("evaluate_fitted", view, room.actions.index_dir).arguments
+    assert view.head
     view.reranker = None
-    with pytest.raises(RefusedError, match="nothing that lifts"):
+    assert "--head" in make_job("evaluate_fitted", view, room.actions.index_dir).arguments
+    view.head = msgspec.structs.replace(head_report(lift=NO_LIFT), judged=view.head.judged)
+    with pytest.raises(RefusedError, match="does not lift R@5 beyond its interval; not fitted yet: L"):
+        room.actions.check_job(view, "evaluate_fitted")
+    view.head = head_report()
+    with pytest.raises(RefusedError, match="the best checkpoint is newer than what was fitted to it: once more A"):
         room.actions.check_job(view, "evaluate_fitted")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.run.convert import ConfigError
-from tui.control.answers import PREDICATES
 from tui.control.playbook import ACTIONS, load_playbook, parse_playbook
+from tui.control.predicates import PREDICATES
 
 ANSWERS = {
     "data_fit": {"yes", "no"},
@@ -16,6 +16,9 @@ ANSWERS = {
     "eval_epoch_done": {"yes", "no"},
     "smoke_done": {"yes", "no"},
     "smoke_passed": {"yes", "near", "no", "undecidable"},
+    "signature": {"far_below", "retrieval", "ranking", "slow"},
+    "fitted": {"lifts", "open", "no"},
+    "fitted_passed": {"yes", "no", "open"},
     "training_done": {"yes", "no"},
     "full_done": {"yes", "no"},
     "narrow_miss": {"yes", "no"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from recorded import make_spec, run_events, write_run
 
+from engine.run.directory import Exit
 from engine.run.runs_file import RunsFile
 from tui.control.actions import Actions
 from tui.control.scene import Scene, build_scene
@@ -37,6 +38,17 @@ def test_the_model_is_selected_first_and_stands_beside_its_baseline(runs_file: R
 def test_selecting_the_baseline_keeps_the_pair_in_order(runs_file: RunsFile, watcher: Watcher) -> None:
     scene = scene_of(runs_file, watcher, "amn-0002")
     assert [view.id for view in scene.pair if view] == ["mamba_s-0001", "amn-0002"]
+
+
+def test_a_run_stands_beside_one_that_has_numbers_and_not_beside_a_newer_one_that_never_got_any(
+    runs_file: RunsFile, recorded_runs: Path
+) -> None:
+    undone = make_spec("mamba_s", 3)
+    write_run(recorded_runs, undone, run_events(undone, []), ended=Exit(code=0, kind="exited"))
+    watcher = Watcher(recorded_runs, 120.0)
+    watcher.catch_up()
+    pair = scene_of(runs_file, watcher, "amn-0002").pair
+    assert [view and view.id for view in pair] == ["mamba_s-0001", "amn-0002"]
 
 
 def test_a_missed_gate_brings_a_plan_and_a_passed_one_a_reason(runs_file: RunsFile, watcher: Watcher) -> None:

@@ -9,19 +9,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import AMN_HISTORY, FIXES, MAMBA_HISTORY, PLAYBOOK_HISTORY, eval_report, make_spec, make_view, run_events
+from recorded_heads import LIFT, NO_LIFT, head_report, rerank_report
 from recorded_preflight import preflight_report
 from test_playbook import ANSWERS
 
-from engine.run.events import CheckJudged, EpochEnded, Event, GateJudged
+from engine.run.evals import EvalReport
+from engine.run.events import CheckJudged, CheckpointSaved, EpochEnded, Event, GateJudged
+from engine.run.heads import Lift
 from engine.run.settings import EvalConfig, Gate
 from engine.run.state import Status
-from tui.control.answers import PREDICATES, Situation, gate_passed
+from tui.control.answers import Situation, gate_passed
 from tui.control.playbook import Position, load_playbook, locate
+from tui.control.predicates import PREDICATES
 from tui.control.views import RunView
 
 SPEC = make_spec()
 PASSED = [0.45, 0.52, 0.55, 0.56, 0.57]
 GOOD, NEAR, BAD = eval_report(r5=0.48), eval_report(r5=0.455), eval_report(r5=0.43)
+SLOW = eval_report(r5=0.48, p95=4.6)
+
+
+def missing_from_the_first_50(report: EvalReport) -> EvalReport:
+    """The same with Contain@50 at 0.226, where its bar is 0.60."""
+    gate = msgspec.structs.replace(report.gates[0], value=0.226, verdict="missed")
+    model = report.rows["model"]
+    model = msgspec.structs.replace(model, exact=msgspec.structs.replace(model.exact, contain50=0.226))
+    return msgspec.structs.replace(report, gates=[gate, *report.gates[1:]], rows=report.rows | {"model": model})
+
+
+def with_cosine(report: EvalReport, cosine: float) -> EvalReport:
+    """The same with another cosine of the model on the queries."""
+    model = msgspec.structs.replace(report.rows["model"], cosine=cosine)
+    return msgspec.structs.replace(report, rows=report.rows | {"model": model})
+
+
+GAP = missing_from_the_first_50(BAD)
+FAR_BELOW = with_cosine(GAP, 0.2557)
 
 
 def view(values: Sequence[float | None], status: Status = Status.RUNNING, **changes: float | None) -> RunView:
@@ -52,6 +75,13 @@ def with_evals(run: RunView, **evals: object) -> RunView:
     return run
 
 
+def with_fitted(run: RunView, smoke: EvalReport, *, full: EvalReport | None = None, **lifts: Lift) -> RunView:
+    with_evals(run, smoke=smoke, **({"full": full} if full else {}))
+    run.head = head_report(lift=lifts["head"]) if "head" in lifts else None
+    run.reranker = rerank_report(lift=lifts["reranker"]) if "reranker" in lifts else None
+    return run
+
+
 TABLE: list[tuple[str, RunView, list[RunView], str]] = [
     ("nothing yet", view([]), [], "wait"),
     ("data blocked", blocked(), [], "data_blocked"),
@@ -72,10 +102,23 @@ TABLE: list[tuple[str, RunView, list[RunView], str]] = [
     ("passed, stopped at epoch 3", view(PASSED[:3], Status.STOPPED), [], "smoke_now"),
     ("passed, epoch 4", view(PASSED[:4]), [], "smoke_now"),
     ("smoke near", with_evals(view(PASSED), smoke=NEAR), [], "watch"),
-    ("smoke failed", with_evals(view(PASSED), smoke=BAD), [], "signatures"),
+    ("smoke failed by its ranking", with_evals(view(PASSED), smoke=BAD), [], "ranking"),
+    ("smoke failed before its ranking", with_evals(view(PASSED), smoke=GAP), [], "retrieval_gap"),
+    ("smoke of other queries", with_evals(view(PASSED), smoke=FAR_BELOW), [], "far_below"),
+    ("smoke too slow", with_evals(view(PASSED), smoke=SLOW), [], "slow"),
+    ("ranking, reranker lifts", with_fitted(view(PASSED), BAD, reranker=LIFT), [], "fitted_now"),
+    ("ranking, head alone, no lift", with_fitted(view(PASSED), BAD, head=NO_LIFT), [], "ranking"),
+    ("ranking, neither lifts", with_fitted(view(PASSED), BAD, head=NO_LIFT, reranker=NO_LIFT), [], "ranking_left"),
     ("smoke passed", with_evals(view(PASSED), smoke=GOOD), [], "continue"),
     ("smoke passed, ended", with_evals(view(PASSED, Status.FINISHED), smoke=GOOD), [], "full_now"),
     ("full done", with_evals(view(PASSED, Status.FINISHED), smoke=GOOD, full=BAD), [], "after_training"),
+    ("full done, one lifts", with_fitted(view(PASSED, Status.FINISHED), GOOD, full=BAD, head=LIFT), [], "fitted_now"),
+    (
+        "full done, neither lifts",
+        with_fitted(view(PASSED, Status.FINISHED), GOOD, full=BAD, head=NO_LIFT, reranker=NO_LIFT),
+        [],
+        "nothing_gained",
+    ),
     ("another evaluation is not the smoke", with_evals(view(PASSED), other=GOOD), [], "smoke_now"),
     ("collapsed margin", view(PASSED, margin=0.05), [], "fault"),
     ("same-article negatives", view(PASSED, same_article_negatives=3), [], "fault"),
@@ -172,10 +215,65 @@ def test_the_newest_smoke_evaluation_counts() -> None:
     assert stand(run).node == "continue"
 
 
+def test_a_ranking_that_misses_leads_to_the_reranker_and_a_gap_never_does() -> None:
+    ranking, gap = stand(with_evals(view(PASSED), smoke=BAD)), stand(with_evals(view(PASSED), smoke=GAP))
+    assert ranking.actions[0] == "rerank"
+    assert evidence(ranking, "signature") == (
+        "Contain@50 0.680, the context mean's 0.720, yet R@5 0.430 and Eff@5 0.632"
+    )
+    assert "rerank" not in gap.actions
+    assert evidence(gap, "signature") == (
+        "Contain@50 0.226, the context mean's 0.720, truth vectors' 1.000; index recall@50 0.990"
+    )
+
+
+@pytest.mark.parametrize(("cosine", "node"), [(0.45, "far_below"), (0.50, "retrieval_gap"), (None, "retrieval_gap")])
+def test_queries_far_below_validation_come_before_what_they_explain(cosine: float | None, node: str) -> None:
+    model = msgspec.structs.replace(GAP.rows["model"], cosine=cosine)
+    report = msgspec.structs.replace(GAP, rows=GAP.rows | {"model": model})
+    assert stand(with_evals(view(PASSED), smoke=report)).node == node
+
+
+def test_what_head_and_reranker_brought_is_the_evidence_after_training() -> None:
+    run = with_fitted(view(PASSED, Status.FINISHED), GOOD, full=BAD, head=LIFT, reranker=NO_LIFT)
+    found = evidence(stand(run), "gain_fitted")
+    assert "alignment head: ridge, l2=30: lifts R@5 by +0.069 [+0.044, +0.095]" in found
+    assert "reranker: logistic over content: does not lift R@5" in found
+    assert stand(run).actions[0] == "evaluate_fitted"
+
+
+@pytest.mark.parametrize(
+    ("r5", "minutes", "node"), [(0.48, 45, "fitted_done"), (0.43, 45, "fitted_short"), (0.48, 4, "fitted_now")]
+)
+def test_an_evaluation_behind_what_lifts_counts_if_it_came_after_the_fit(r5: float, minutes: int, node: str) -> None:
+    run = with_fitted(view(PASSED, Status.FINISHED), BAD, reranker=LIFT)
+    run.evals["full-fitted-e0004"] = eval_report("full-fitted-e0004", epoch=minutes, r5=r5)
+    assert stand(run).node == node
+
+
+def test_what_was_fitted_to_an_older_checkpoint_counts_for_nothing() -> None:
+    run = with_fitted(view(PASSED), BAD, reranker=LIFT)
+    newer = CheckpointSaved(label="best", epoch=5, step=100, val_cosine=0.57, bytes=1, seconds=0.1)
+    run.state.checkpoints["best"] = msgspec.structs.replace(newer, t=4e9)
+    assert stand(run).node == "ranking"
+    assert "newer" in evidence(stand(run), "ranking_fitted")
+
+
+def test_data_that_were_mended_since_are_said_to_pass_now() -> None:
+    run = blocked()
+    run.preflight = preflight_report()
+    assert evidence(stand(run), "data_fit").startswith("passes now, and did not when the run began: shared_articles")
+
+
+def test_an_overridden_item_is_named_without_its_story() -> None:
+    found = evidence(stand(blocked("it is a toy set")), "data_fit")
+    assert found == "overridden: it is a toy set (shared_articles)"
+
+
 VALUES = st.lists(st.none() | st.floats(-1.0, 1.0), max_size=6)
 REPORTS = st.dictionaries(
-    st.sampled_from(["smoke-e0004", "full-e0006"]),
-    st.sampled_from([GOOD, NEAR, BAD, msgspec.structs.replace(GOOD, gates=[])]),
+    st.sampled_from(["smoke-e0004", "full-e0006", "full-fitted-e0006"]),
+    st.sampled_from([GOOD, NEAR, BAD, GAP, FAR_BELOW, SLOW, msgspec.structs.replace(GOOD, gates=[])]),
 )
 
 
@@ -193,6 +291,8 @@ def situations(draw: st.DrawFn) -> Situation:
         events.insert(draw(st.integers(0, len(events))), fake)
     events = [event for event in events if draw(st.integers(0, 9))]
     run = make_view(SPEC, events, status=draw(st.sampled_from(list(Status))), evals=draw(REPORTS))
+    run.head = draw(st.sampled_from([None, head_report(), head_report(lift=NO_LIFT)]))
+    run.reranker = draw(st.sampled_from([None, rerank_report(), rerank_report(lift=NO_LIFT)]))
     others = [baseline(draw(VALUES), draw(st.sampled_from(list(Status))))] if draw(st.booleans()) else []
     return Situation(run, [run, *others], FIXES if draw(st.booleans()) else [])
 

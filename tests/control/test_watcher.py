@@ -12,6 +12,7 @@ from recorded import (
     AMN_HISTORY,
     MAMBA_HISTORY,
     eval_report,
+    make_life,
     make_spec,
     make_view,
     missed_mamba,
@@ -20,6 +21,7 @@ from recorded import (
     stamp,
     write_run,
 )
+from recorded_heads import NO_LIFT, head_report
 from recorded_preflight import preflight_report
 
 from engine.run.directory import Exit, RunDirectory, take_lock
@@ -219,6 +221,59 @@ def test_a_loss_that_is_not_finite_and_an_evaluation_are_told() -> None:
     missed = at([0.4], evals={"smoke-e0004": eval_report(r5=0.3)})
     assert seen_then(at([0.4]), evaluated) == [("EVAL smoke-e0004", "information")]
     assert seen_then(at([0.4]), missed) == [("EVAL smoke-e0004", "warning")]
+
+
+def test_an_evaluation_that_is_repeated_is_told_again() -> None:
+    once = at([0.4], evals={"smoke-e0004": eval_report()})
+    again = at([0.4], evals={"smoke-e0004": eval_report(epoch=5)})
+    assert seen_then(once, once) == []
+    assert seen_then(once, again) == [("EVAL smoke-e0004", "warning")]
+    assert alerts_since(look(once), again)[0].text == "missed: Eff@5"
+
+
+def test_what_was_fitted_is_told_by_its_name_and_a_second_fit_is_news_again() -> None:
+    before, once, twice = at([0.4]), at([0.4]), at([0.4])
+    once.head = head_report()
+    twice.head = msgspec.structs.replace(
+        head_report(lift=NO_LIFT),
+        judged=msgspec.structs.replace(head_report().judged, created="2023-11-15T00:00:00+00:00"),
+    )
+    assert seen_then(before, once) == [("ALIGN", "information")]
+    assert seen_then(once, once) == []
+    assert seen_then(once, twice) == [("ALIGN", "warning")]
+
+
+def test_a_job_that_could_not_run_is_told_with_its_reason() -> None:
+    failed = at([0.4])
+    ended = Exit(code=2, kind="exited", last_line="error: no test articles: lower val_share")
+    failed.jobs["rerank"] = msgspec.structs.replace(make_life(lock_held=False), exit=ended)
+    assert seen_then(at([0.4]), failed) == [("rerank COULD NOT RUN", "error")]
+    assert "lower val_share" in alerts_since(look(at([0.4])), failed)[0].text
+    failed.jobs["rerank"] = msgspec.structs.replace(failed.jobs["rerank"], exit=Exit(code=1, kind="exited"))
+    assert seen_then(at([0.4]), failed) == [], "exit 1 is a verdict"
+
+
+def test_a_look_at_the_data_is_told_when_a_person_asked_for_it() -> None:
+    looked = at([0.4])
+    looked.preflight = preflight_report()
+    assert seen_then(at([0.4]), looked) == [], "the training that follows tells"
+    asked = at([0.4])
+    asked.preflight, asked.jobs["preflight"] = looked.preflight, make_life()
+    assert seen_then(looked, asked) == [], "the report of before is no news while the new look goes on"
+    done = at([0.4])
+    done.jobs["preflight"] = make_life(lock_held=False)
+    done.preflight = msgspec.structs.replace(preflight_report(), created="2023-11-15T00:00:00+00:00")
+    assert seen_then(asked, done) == [("PREFLIGHT", "information")]
+
+
+def test_a_blocked_training_is_told_in_a_line_that_names_the_panes() -> None:
+    starting = at([], Status.STARTING)
+    found = run_events(SPEC, [], preflight=preflight_report(leaks=True))
+    blocked = make_view(SPEC, found, status=Status.FAILED, reason="exit 2: preflight: " + "word " * 100)
+    [alert] = alerts_since(look(starting), blocked)
+    assert alert.title == "BLOCKED by the preflight"
+    assert alert.text.startswith("shared_articles must pass and did not")
+    assert len(alert.text) < 160
 
 
 def test_a_run_seen_for_the_first_time_tells_nothing() -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from engine.run.state import Status
+from tui.control.answers import RETRIEVAL_LABELS, blocking_items
+from tui.control.jobs import has_failed
 from tui.control.views import RunView
 
 Severity = Literal["information", "warning", "error"]
+
+
+ENDINGS = {Status.FINISHED, Status.STOPPED, Status.FAILED, Status.LOST, Status.STALLED}
+"""States that are news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,8 @@ class Seen:
     status: Status
     gates: frozenset[str]
     reports: frozenset[str]
-    fitted: frozenset[str]
+    """Of jobs, by what made them and when."""
+    failed_jobs: frozenset[str]
     is_non_finite: bool
 
 
@@ -37,8 +45,8 @@ def look(view: RunView) -> Seen:
     return Seen(
         view.status,
         frozenset(view.state.gates),
-        frozenset(view.evals),
-        frozenset(_fitted(view)),
+        frozenset(_reports(view)),
+        _failed_jobs(view),
         view.state.non_finite is not None,
     )
 
@@ -47,39 +55,63 @@ def alerts_since(before: Seen | None, view: RunView) -> list[Alert]:
     """What happened to `view` since `before`; nothing for a run that is seen for the first time."""
     if before is None:
         return []
-    alerts = []
-    for name in sorted(frozenset(view.state.gates) - before.gates):
-        judged = view.state.gates[name]
-        severity: Severity = "information" if judged.verdict == "passed" else "warning"
-        alerts.append(Alert(view.id, f"{name} {judged.verdict.upper()}", judged.detail, severity))
-    if view.state.non_finite is not None and not before.is_non_finite:
-        found = view.state.non_finite
-        text = f"{found.what} was {found.value} at step {found.step}; the optimizer did not move"
-        alerts.append(Alert(view.id, "NOT FINITE", text, "error"))
-    for name in sorted(frozenset(view.evals) - before.reports):
-        missed = [gate.name for gate in view.evals[name].gates if gate.verdict != "passed"]
-        outcome = f"missed: {', '.join(missed)}" if missed else "all gates passed"
-        alerts.append(Alert(view.id, f"EVAL {name}", outcome, "warning" if missed else "information"))
-    fitted = _fitted(view)
-    news = sorted(fitted.keys() - before.fitted)
-    alerts.extend(Alert(view.id, name, *fitted[name]) for name in news)
-    if view.status is not before.status and view.status in {
-        Status.FINISHED,
-        Status.STOPPED,
-        Status.FAILED,
-        Status.LOST,
-        Status.STALLED,
-    }:
-        is_bad = view.status in {Status.FAILED, Status.LOST, Status.STALLED}
-        alerts.append(Alert(view.id, str(view.status), view.reason, "error" if is_bad else "information"))
+    alerts = [*_of_training(before, view), *_of_jobs(before, view)]
+    if view.status is not before.status and view.status in ENDINGS:
+        alerts.append(_ending(view))
     return alerts
 
 
-def _fitted(view: RunView) -> dict[str, tuple[str, Severity]]:
-    """What was fitted after training, with its verdict; named by when, so that a second fit is news again."""
-    reports = (("ALIGN", view.head), ("RERANK", view.reranker))
-    return {
-        f"{name} {report.judged.created}": (report.verdict, "information" if report.lifted else "warning")
-        for name, report in reports
-        if report is not None
-    }
+def _of_training(before: Seen, view: RunView) -> Iterator[Alert]:
+    for name in sorted(frozenset(view.state.gates) - before.gates):
+        judged = view.state.gates[name]
+        severity: Severity = "information" if judged.verdict == "passed" else "warning"
+        yield Alert(view.id, f"{name} {judged.verdict.upper()}", judged.detail, severity)
+    if view.state.non_finite is not None and not before.is_non_finite:
+        found = view.state.non_finite
+        text = f"{found.what} was {found.value} at step {found.step}; the optimizer did not move"
+        yield Alert(view.id, "NOT FINITE", text, "error")
+
+
+def _of_jobs(before: Seen, view: RunView) -> Iterator[Alert]:
+    reports = _reports(view)
+    for key in sorted(reports.keys() - before.reports):
+        # the look before a training is told by how that goes on
+        if reports[key][0] != "PREFLIGHT" or "preflight" in view.jobs:
+            yield Alert(view.id, *reports[key])
+    for name in sorted(_failed_jobs(view) - before.failed_jobs):
+        ended = view.jobs[name].exit
+        yield Alert(view.id, f"{name} COULD NOT RUN", (ended.last_line or ended.kind) if ended else "", "error")
+
+
+def _ending(view: RunView) -> Alert:
+    judged = view.state.preflight
+    if view.status is Status.FAILED and view.is_blocked and judged is not None:
+        items = ", ".join(blocking_items(judged))
+        text = f"{items} must pass and did not; nothing was trained. 8 shows how to mend it, 4 what can be done."
+        return Alert(view.id, "BLOCKED by the preflight", text, "error")
+    is_bad = view.status in {Status.FAILED, Status.LOST, Status.STALLED}
+    return Alert(view.id, str(view.status), view.reason, "error" if is_bad else "information")
+
+
+def _failed_jobs(view: RunView) -> frozenset[str]:
+    """Jobs that ended without a report; exit code 1 is a verdict."""
+    return frozenset(name for name, life in view.jobs.items() if has_failed(life))
+
+
+def _reports(view: RunView) -> dict[str, tuple[str, str, Severity]]:
+    """Title, text and severity of reports, by what made them and when, so that a second one is news again."""
+    found: dict[str, tuple[str, str, Severity]] = {}
+    for name, evaluation in view.evals.items():
+        missed = [RETRIEVAL_LABELS[gate.name] for gate in evaluation.gates if gate.verdict != "passed"]
+        text = f"missed: {', '.join(missed)}" if missed else "all gates passed"
+        found[f"EVAL {name} {evaluation.created}"] = (f"EVAL {name}", text, "warning" if missed else "information")
+    for title, report in (("ALIGN", view.head), ("RERANK", view.reranker)):
+        if report is not None:
+            severity: Severity = "information" if report.lifted else "warning"
+            found[f"{title} {report.judged.created}"] = (title, report.verdict, severity)
+    looked = view.preflight
+    if looked is not None:
+        items = ", ".join(item.name for item in looked.blocking)
+        text = f"{items} must pass and did not" if items else "all that must pass did"
+        found[f"PREFLIGHT {looked.created}"] = ("PREFLIGHT", text, "warning" if items else "information")
+    return found

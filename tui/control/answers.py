@@ -6,16 +6,17 @@ An answer that cannot be given from finite numbers is never "yes".
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.run.evals import EvalReport
-from engine.run.events import CheckJudged
+from engine.run.evals import EvalReport, GateName
+from engine.run.events import CheckJudged, PreflightJudged
 from engine.run.settings import EvalConfig, Fix
 from engine.run.state import Status
 from tui.control.ladder import Rung, climb
 from tui.control.views import RunView
 
+RETRIEVAL_LABELS: dict[GateName, str] = {"contain50": "Contain@50", "r5": "R@5", "eff5": "Eff@5", "p95_ms": "P95 ms"}
 NARROW = 0.05
 """A miss of less than this share of the bar is narrow (the playbook's "narrowly misses")."""
 
@@ -63,12 +64,17 @@ class Answer:
 def data_fit(at: Situation) -> Answer:
     judged = at.run.state.preflight
     if judged is None:
-        return Answer("yes", "no preflight on record")
+        is_starting = at.run.status in {Status.QUEUED, Status.STARTING}
+        return Answer("yes", "the preflight comes first" if is_starting else "no preflight on record")
     if judged.verdict == "passed":
         warned = f", {len(judged.warnings)} warned" if judged.warnings else ""
         return Answer("yes", f"every must-pass item passed{warned}")
+    if judged.override:
+        return Answer("yes", f"overridden: {judged.override} ({', '.join(blocking_items(judged))})")
     found = "; ".join(judged.blocking)
-    return Answer("yes", f"overridden: {judged.override} ({found})") if judged.override else Answer("no", found)
+    # the data may have been mended since: D wrote a newer report than the one that blocked
+    is_mended = at.run.preflight is not None and not at.run.preflight.blocking
+    return Answer("no", f"passes now, and did not when the run began: {found}" if is_mended else found)
 
 
 def gate_epoch_done(at: Situation) -> Answer:
@@ -108,20 +114,7 @@ def eval_epoch_done(at: Situation) -> Answer:
 
 def smoke_done(at: Situation) -> Answer:
     report = newest_eval(at.run, "smoke")
-    return Answer("yes", _summary(report)) if report else Answer("no", "no smoke evaluation yet")
-
-
-def smoke_passed(at: Situation) -> Answer:
-    report = newest_eval(at.run, "smoke")
-    gates = report.gates if report else []
-    if not gates or any(gate.value is None or gate.verdict not in {"passed", "missed"} for gate in gates):
-        return Answer("undecidable", "a retrieval gate has no number")
-    missed = [(gate.name, gate.value or 0.0, gate.bar) for gate in gates if gate.verdict == "missed"]
-    if not missed:
-        return Answer("yes", f"{len(gates)} of {len(gates)} gates passed")
-    words = "; ".join(f"{name} {value:.3f} for {bar:.3f}" for name, value, bar in missed)
-    is_near = len(missed) == 1 and abs(missed[0][1] - missed[0][2]) < NARROW * missed[0][2]
-    return Answer("near" if is_near else "no", words)
+    return Answer("yes", summary(report)) if report else Answer("no", "no smoke evaluation yet")
 
 
 def training_done(at: Situation) -> Answer:
@@ -133,7 +126,7 @@ def training_done(at: Situation) -> Answer:
 
 def full_done(at: Situation) -> Answer:
     report = newest_eval(at.run, "full")
-    return Answer("yes", _summary(report)) if report else Answer("no", "no full evaluation yet")
+    return Answer("yes", summary(report)) if report else Answer("no", "no full evaluation yet")
 
 
 def narrow_miss(at: Situation) -> Answer:
@@ -176,23 +169,9 @@ def fix_left(at: Situation) -> Answer:
     return Answer("yes", f"fix {upcoming.number}: {upcoming.fix.title}")
 
 
-PREDICATES: dict[str, Callable[[Situation], Answer]] = {
-    predicate.__name__: predicate
-    for predicate in (
-        data_fit,
-        gate_epoch_done,
-        sanity_clean,
-        gate_passed,
-        eval_epoch_done,
-        smoke_done,
-        smoke_passed,
-        training_done,
-        full_done,
-        narrow_miss,
-        baseline_passed,
-        fix_left,
-    )
-}
+def blocking_items(judged: PreflightJudged) -> list[str]:
+    """Names of the must-pass items that did not pass, without what was found."""
+    return [found.partition(":")[0] for found in judged.blocking]
 
 
 def below_floor(view: RunView) -> str:
@@ -218,5 +197,6 @@ def _checks(at: Situation) -> dict[str, CheckJudged]:
     return {name: judged for name, judged in checks.items() if name not in rungs}
 
 
-def _summary(report: EvalReport) -> str:
+def summary(report: EvalReport) -> str:
+    """The report's own line of figures."""
     return report.eval_line.removeprefix("[EVAL] ")

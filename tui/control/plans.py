@@ -12,7 +12,7 @@ from engine.run.settings import PatchValue, RunConfig
 from engine.run.spec import apply_patch
 from engine.run.state import Status
 from tui.control.answers import Situation
-from tui.control.jobs import JobAction
+from tui.control.jobs import JobAction, lifts
 from tui.control.journal import Decision, Journal, Who
 from tui.control.ladder import Rung, best_of, family
 from tui.control.playbook import Position, describe_rung, locate
@@ -145,9 +145,14 @@ class Plans:
         """Raises RefusedError unless the run has what the job needs, and no other job is under way."""
         self.refuse_readonly()
         if action != "preflight" and "best" not in run.state.checkpoints:
-            raise RefusedError("no checkpoint yet: the first one comes with the first epoch")
-        if action == "evaluate_fitted" and not any(fitted and fitted.lifted for fitted in (run.head, run.reranker)):
-            raise RefusedError("nothing that lifts R@5 is fitted yet: A fits an alignment head, L a reranker")
+            is_coming = run.status.is_alive or run.status is Status.QUEUED
+            raise RefusedError(
+                "no checkpoint yet: the first one comes with the first epoch"
+                if is_coming
+                else f"{run.id} ended without a checkpoint of a whole epoch: nothing to use"
+            )
+        if action == "evaluate_fitted" and not any(map(lifts, run.fitted.values())):
+            raise RefusedError(_why_nothing_fitted(run))
         busy = [job for job, life in run.jobs.items() if life.lock_held]
         if busy:
             raise RefusedError(f"{busy[0]} is under way")
@@ -188,3 +193,16 @@ class Plans:
         if self.file.fix[fix - 1].verify:
             return f"fix {fix} only verifies; it changes nothing"
         return f"fix {fix}: " + "; ".join(f"{rung.standing} {rung.child or rung.detail}".strip() for rung in rungs)
+
+
+def _why_nothing_fitted(run: RunView) -> str:
+    """Why there is nothing to evaluate behind: not fitted, fitted to an older checkpoint, or no lift."""
+    known = {"A, the alignment head": run.head, "L, the reranker": run.reranker}
+    missing = [name for name, report in known.items() if report is None]
+    outdated = [name for name, report in known.items() if report and run.is_outdated(report)]
+    if len(missing) == len(known):
+        return "nothing that lifts R@5 is fitted yet: A fits an alignment head, L a reranker"
+    if outdated:
+        return f"the best checkpoint is newer than what was fitted to it: once more {' and '.join(outdated)}"
+    left = f"; not fitted yet: {missing[0]}" if missing else ""
+    return f"what was fitted does not lift R@5 beyond its interval{left}"

@@ -16,8 +16,9 @@ from msgspec import field as struct_field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.settings import Gate
-from tui.control.answers import PREDICATES, Situation
+from tui.control.answers import Situation
 from tui.control.ladder import Rung
+from tui.control.predicates import PREDICATES
 
 ACTIONS = (
     *("start", "start_baseline", "restart", "override", "stop", "resume", "kill", "undo"),
@@ -37,6 +38,8 @@ class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     say: str = ""
     actions: list[str] = struct_field(default_factory=list)
     """What a key does here, the recommended one first."""
+    auto: list[str] = struct_field(default_factory=list)
+    """Those that an autopilot takes here, one after another; none where it waits, or leaves it to a person."""
 
 
 class Playbook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +68,8 @@ class Position:
     title: str
     say: str
     actions: tuple[str, ...]
+    auto: tuple[str, ...] = ()
+    """What an autopilot does here, one after another."""
     rungs: tuple[Rung, ...] = ()
     words: dict[str, str] = field(default_factory=dict)
     """What stands for the words in braces."""
@@ -122,7 +127,7 @@ def locate(situation: Situation, playbook: Playbook | None = None) -> Position:
     faults = [step.evidence for step in path if step.node == "clean"]
     words |= {"faults": faults[0]} if faults else {}
     title, say = fill(node.title, words), fill(node.say, words)
-    return Position(tuple(path), name, title, say, tuple(node.actions), rungs, words)
+    return Position(tuple(path), name, title, say, tuple(node.actions), tuple(node.auto), rungs, words)
 
 
 def describe_rung(rung: Rung) -> str:
@@ -168,7 +173,7 @@ def _check_node(playbook: Playbook, name: str, node: Node, where: str) -> None:
             raise ConfigError(
                 f'{where}: branch "{branch}" leads to no node: "{target}".{suggestion(target, playbook.node)}'
             )
-    for action in node.actions:
+    for action in (*node.actions, *node.auto):
         if action not in ACTIONS:
             raise ConfigError(f'{where}: unknown action "{action}".{suggestion(action, ACTIONS)}')
 

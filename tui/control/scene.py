@@ -119,7 +119,7 @@ def default_selection(views: Sequence[RunView], name: str) -> RunView | None:
 def choose_pair(
     views: Sequence[RunView], selected: RunView | None, names: Sequence[str]
 ) -> tuple[RunView | None, RunView | None]:
-    """The selected run and the newest of the other table."""
+    """The selected run and the newest of the other table that lives or has numbers to compare, else its newest."""
     model_name, baseline_name = names
     model = selected if selected and selected.spec.name != baseline_name else newest_of(views, model_name)
     is_baseline = selected is not None and selected.spec.name == baseline_name
@@ -127,5 +127,7 @@ def choose_pair(
 
 
 def newest_of(views: Sequence[RunView], name: str) -> RunView | None:
-    """The newest run of a table."""
-    return next((view for view in reversed(views) if view.spec.name == name), None)
+    """The newest run of a table that lives or has ended an epoch, else its newest."""
+    named = [view for view in reversed(views) if view.spec.name == name]
+    telling = (view for view in named if view.status.is_alive or view.latest is not None)
+    return next(telling, named[0] if named else None)

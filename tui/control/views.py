@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -22,6 +23,8 @@ from engine.run.spec import RunSpec
 from engine.run.state import RunState, Status, derive_status
 
 Report = TypeVar("Report")
+CLOCK_SLACK_S = 1.0
+"""Reports are stamped in whole seconds, events in fractions of them."""
 EVENT_BUDGET = 1 << 21
 """Bytes of events taken in from one run in one pass, about 15,000 events: some 50 ms."""
 
@@ -74,6 +77,21 @@ class RunView:
         verdict: Verdict = "pending" if self.status.is_alive or self.status is Status.QUEUED else "undecidable"
         detail = f"judged after epoch {gate.epoch}" if verdict == "pending" else f"ended before epoch {gate.epoch}"
         return Judgement(verdict, None, gate.at_least, detail)
+
+    @property
+    def fitted(self) -> dict[str, HeadReport | RerankReport]:
+        """What was fitted to the best checkpoint as it is now, by its name in words; a newer checkpoint voids it."""
+        reports = {"alignment head": self.head, "reranker": self.reranker}
+        return {name: report for name, report in reports.items() if report and not self.is_outdated(report)}
+
+    def is_outdated(self, report: HeadReport | RerankReport) -> bool:
+        """Whether the best checkpoint is newer than what was fitted to it."""
+        best = self.state.checkpoints.get("best")
+        try:
+            made = datetime.fromisoformat(report.judged.created).timestamp()
+        except ValueError:
+            return False
+        return best is not None and made - report.judged.seconds + CLOCK_SLACK_S < best.t
 
     @property
     def gate(self) -> Gate:

@@ -9,7 +9,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 
 from tui.control.ladder import Rung
-from tui.control.playbook import load_playbook
+from tui.control.playbook import Position, describe_rung, load_playbook
 from tui.control.scene import Scene
 from tui.keymap import ACTION_KEYS
 from tui.panes.pane import Pane
@@ -51,23 +51,34 @@ class DecisionTreePane(Pane):
         if position is None or scene.selected is None:
             yield self.say("No run yet: T starts one, and its place in the playbook shows here.", "$foreground-muted")
             return
-        for step in position.path:
+        # what to do comes first: in a low pane the reasons for it scroll, not the keys
+        yield self.say(f"▸ {position.title}", "bold $text-accent")
+        yield from self._plan_rows(scene)
+        yield from self._key_rows(scene, position)
+        yield self.say(position.say)
+        yield self.say("because, the last answer first:", "$foreground-muted")
+        for step in reversed(position.path):
             yield Content.assemble(
                 self.say(f"{step.question} ", "$foreground-muted"),
                 self.say(step.branch, _BRANCH_STYLE.get(step.branch, "$text-warning")),
                 self.say(f"  {step.evidence}"),
             )
-        yield self.say(f"▸ {position.title}", "bold $text-accent")
-        yield from self._plan_rows(scene)
-        yield self.say(position.say)
+        yield from self._ladder_rows(position.rungs)
+
+    def _key_rows(self, scene: Scene, position: Position) -> Iterator[Content]:
         for action in () if scene.readonly else position.actions:
             if action == "start_baseline" and _is_bounded(scene):
                 continue
+            if action == "restart" and scene.plan is not None:  # the plan names its key
+                continue
+            if action == "stop" and scene.selected is not None and not scene.selected.status.is_alive:
+                continue
             key, label = ACTION_KEYS[action]
+            if action == "override" and scene.override is not None:
+                label = f"{describe_rung(scene.override.rung)}; locked, so with a written reason"
             reason = scene.reasons.get(action, "")
             row = f"  {key}  {label}" + (f"  ({reason})" if reason else "")
             yield self.say(row, "$foreground-disabled" if reason else "bold")
-        yield from self._ladder_rows(position.rungs)
 
     def _plan_rows(self, scene: Scene) -> Iterator[Content]:
         if scene.plan is not None:

@@ -8,6 +8,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 
+from tui.control.answers import RETRIEVAL_LABELS, blocking_items
+from tui.control.jobs import has_failed
 from tui.control.report import duration
 from tui.control.scene import Scene
 from tui.control.views import RunView
@@ -22,10 +24,6 @@ _LABELS = {
     "effective_rank": "C effective rank",
     "lift_gap": "D lift, seen and unseen",
     "projection_head": "projection head",
-    "contain50": "Contain@50",
-    "r5": "R@5",
-    "eff5": "Eff@5",
-    "p95_ms": "P95 ms",
 }
 
 
@@ -67,7 +65,8 @@ class GatesPane(Pane):
         judged = run.state.preflight
         if judged is None:
             return
-        detail = "; ".join(judged.blocking) if judged.blocking else f"{len(judged.warnings)} warned"
+        blocking = ", ".join(blocking_items(judged))
+        detail = f"{blocking} must pass and did not" if blocking else f"{len(judged.warnings)} warned"
         overridden = f" (overridden: {judged.override})" if judged.override else ""
         yield self._row(judged.verdict, "preflight (8)", f"{detail}{overridden}")
 
@@ -111,25 +110,28 @@ class GatesPane(Pane):
         for name, life in run.jobs.items():
             if life.lock_held:
                 yield self.say(f"{name} is under way", "$text-accent")
-            elif life.exit is not None and life.exit.code >= 2:
+            elif life.exit is not None and has_failed(life):
                 reason = life.exit.last_line or life.exit.kind
                 yield self._row("undecidable", name, f"could not run: {reason}")
         for name, report in run.evals.items():
             asked = f" of {report.asked} asked" if report.asked > report.num_queries else ""
             yield self._note(f"{name}: {report.num_queries} queries{asked}; {report.payload_rule}")
             for gate in report.gates:
-                yield self._row(gate.verdict, _LABELS[gate.name], gate.detail)
-            for row in ("model", "context_mean", "oracle"):
+                yield self._row(gate.verdict, RETRIEVAL_LABELS[gate.name], gate.detail)
+            for row in ("model", "reranked", "context_mean", "oracle"):
                 if row in report.rows:
                     figures = report.rows[row].exact
                     words = f"R@5 {figures.r5:.3f}  Contain@50 {figures.contain50:.3f}  Eff@5 {figures.eff5:.3f}"
-                    yield self._note(f"  {row:13}{words}")
+                    label = "model + head" if row == "model" and report.head else row
+                    is_judged = report.rows[row] is report.judged and "reranked" in report.rows
+                    yield self._note(f"  {label:13}{words}{'  (judged)' if is_judged else ''}")
             yield self._note(f"  index {report.index.kind}, recall@50 against exact {number(report.index.recall50)}")
 
     def _fitted_rows(self, run: RunView) -> Iterator[Content]:
         for name, report in (("alignment head", run.head), ("reranker", run.reranker)):
             if report is not None:
-                yield self._row("passed" if report.lifted else "missed", name, report.verdict)
+                outdated = "of an older checkpoint; fit it once more: " if run.is_outdated(report) else ""
+                yield self._row("passed" if report.lifted else "missed", name, outdated + report.verdict)
 
     def _row(self, verdict: str, name: str, detail: str, *, word: bool = False) -> Content:
         return Content.assemble(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import ClassVar
 
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
 
@@ -39,6 +39,7 @@ class Pane(Vertical):
     """Draw with ASCII only."""
 
     _shown: Hashable = None
+    _run_id: str = ""
 
     def on_mount(self) -> None:
         """Give the box its title."""
@@ -73,6 +74,14 @@ class Pane(Vertical):
         if key != self._shown:
             self._shown = key
             self.show(scene)
+            self._begin_at_the_top(scene.selected.id if scene.selected else "")
+
+    def _begin_at_the_top(self, run_id: str) -> None:
+        """Another run is read from its first line, not from where the one before was left."""
+        if run_id != self._run_id:
+            self._run_id = run_id
+            for scroll in self.query(VerticalScroll):
+                scroll.scroll_home(animate=False)
 
     def depends_on(self, scene: Scene) -> Hashable:
         """What of the scene this pane shows; it is drawn again only when this changes."""

@@ -9,6 +9,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 
 from engine.run.preflight import PreflightItem, PreflightReport
+from engine.run.state import Status
 from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.panes.pane import Pane
@@ -41,19 +42,27 @@ class PreflightPane(Pane):
         if run is None:
             content = self.say("No run yet. T starts one; its data are looked at first.", "$foreground-muted")
         elif report is None:
-            content = self.say(f"{run.id} has no preflight report. D looks at its data now.", "$foreground-muted")
+            content = self.say(_why_no_report(run), "$foreground-muted")
         else:
             content = lines(*self._rows(run, report))
         self.query_one(SteadyText).show(content)
 
     def _rows(self, run: RunView, report: PreflightReport) -> Iterator[Content]:
         yield self._summary(report)
+        job = run.jobs.get("preflight")
+        if job is not None and job.lock_held:
+            yield self.say("looking again; what follows is the look before", "$text-accent")
         if run.is_blocked:
-            yield self.say("Nothing was trained. Mend it and start again, or O with a written reason.", "bold")
+            words = (
+                "Mend it and start again, or O with a written reason." if report.blocking else "It may be started now."
+            )
+            yield self.say(f"Nothing was trained. {words}", "bold")
         if report.override:
             yield self.say(f"overridden: {report.override}", "$text-warning")
+        # what asks for an answer must not scroll below what is in order
+        yield from (self._item(item) for item in (*report.blocking, *report.warnings))
         for group, title in GROUPS.items():
-            items = [item for item in report.items if item.group == group]
+            items = [item for item in report.items if item.group == group and _is_in_order(item)]
             if items:
                 yield self.say(title, "bold $text-accent")
                 yield from (self._item(item) for item in items)
@@ -77,3 +86,13 @@ class PreflightPane(Pane):
         level = "" if item.level == "must" else f"  ({item.level})"
         mark = verdict_mark(item.verdict, plain=self.plain, word=False)
         return Content.assemble(mark, " ", self.say(item.name, "bold"), self.say(f"{level}  {item.detail}"))
+
+
+def _is_in_order(item: PreflightItem) -> bool:
+    return item.level == "info" or item.verdict == "passed"
+
+
+def _why_no_report(run: RunView) -> str:
+    if run.status in {Status.QUEUED, Status.STARTING}:
+        return f"The data of {run.id} are being looked at; training follows."
+    return f"{run.id} has no preflight report. D looks at its data now."

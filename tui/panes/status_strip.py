@@ -65,8 +65,9 @@ class StatusStrip(SteadyText):
         yield from self._bounds(scene, run)
         if run.status.is_alive:
             yield say(f"eta {duration(run.eta_s(run.spec.config.epochs, scene.now))}", plain=self.plain)
-        if run.reason:
-            yield say(run.reason, "$text-warning", plain=self.plain)
+        reason = "blocked by the preflight (4, 8)" if run.is_blocked and not run.status.is_alive else run.reason
+        if reason:
+            yield say(reason, "$text-warning", plain=self.plain)
 
     def _gate(self, run: RunView) -> Content:
         judged = run.gate_judgement(run.gate)

@@ -1,0 +1,143 @@
+"""What panes and notices say: what to press first, what was judged beside its gate, nothing hidden or told twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+from recorded_report import eval_report
+from test_room import SIZES, notices, open_app, until
+from textual.containers import VerticalScroll
+
+from engine.run.runs_file import RunsFile
+from engine.run.state import Status
+from tui.acts import prepare
+from tui.panes.decision_tree import DecisionTreePane
+from tui.panes.gates import GatesPane
+from tui.panes.preflight import PreflightPane
+from tui.panes.status_strip import StatusStrip
+from tui.screens.confirm import ConfirmScreen
+from tui.widgets.steady_text import SteadyText
+
+
+async def test_notices_make_room_for_the_question_that_follows(runs_file: RunsFile, fake_engine: list[str]) -> None:
+    fake_engine += ["--leaks"]
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.press("T")
+        await until(pilot, lambda: app.scene and "override" not in app.scene.reasons, "the engine's end")
+        await until(pilot, lambda: any("nothing was trained" in notice for notice in notices(app)), "the alert")
+        assert max(map(len, notices(app))) <= 240
+        strip = str(app.screen.query_one(StatusStrip).render())
+        assert "blocked by the preflight" in strip
+        await pilot.press("O")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
+        assert notices(app) == []
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_tree_shows_what_to_press_without_scrolling(runs_file: RunsFile, size: tuple[int, int]) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("4")
+        await pilot.pause()
+        scroll = app.screen.query_one("DecisionTreePane VerticalScroll")
+        shown = [scroll.query_one(SteadyText).render_line(row).text for row in range(scroll.size.height)]
+        assert any("Fix 1, Temperature" in line for line in shown)
+        assert any("R  loss.temperature" in line for line in shown)
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_row_that_the_gates_are_held_against_stands_beside_them(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.press("3")
+        report = eval_report("full-fitted-e0004", r5=0.48)
+        model = msgspec.structs.replace(report.rows["model"], exact=eval_report(r5=0.41).rows["model"].exact)
+        report = msgspec.structs.replace(
+            report, head="align.safetensors", rows={"model": model, "reranked": report.rows["model"]}
+        )
+        assert app.scene
+        assert app.scene.selected
+        app.scene.selected.evals["full-fitted-e0004"] = report
+        app.screen.query_one(GatesPane).show(app.scene)
+        text = str(app.screen.query_one(GatesPane).query_one(SteadyText).render())
+        assert "model + head R@5 0.410" in text
+        assert "reranked     R@5 0.480" in text
+        assert "(judged)" in text.partition("reranked")[2].partition("\n")[0]
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_what_did_not_pass_the_preflight_stands_above_what_did(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.press("8")
+        await pilot.pause()
+        text = str(app.screen.query_one(PreflightPane).query_one(SteadyText).render())
+        assert text.count("floor_above_gate  (should)") == 1
+        assert text.index("floor_above_gate  (should)") < text.index("leak between the splits")
+        assert "the gate on this data" not in text, "nothing of that group is in order"
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [(("O",), "restarts"), (("j", "O"), "override"), (("question_mark",), "Everywhere")],
+    ids=["notice", "question", "help"],
+)
+@pytest.mark.usefixtures("recorded_runs")
+async def test_notices_questions_and_help_are_ascii_where_the_room_is(
+    runs_file: RunsFile, keys: tuple[str, ...], shown: str
+) -> None:
+    app = open_app(runs_file, plain=True)
+    async with app.run_test(size=SIZES["small"], notifications=True) as pilot:
+        await pilot.press(*keys)
+        await until(pilot, lambda: shown in app.export_screenshot(), shown)
+        assert {character for character in app.export_screenshot() if ord(character) > 127} == set()
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_tree_says_which_fix_an_override_would_apply(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.press("j", "4")
+        await pilot.pause()
+        scene = app.scene
+        assert scene
+        assert scene.position
+        assert scene.override, "the baseline's gate has passed, so its fixes are locked"
+        scene = replace(scene, position=replace(scene.position, actions=("override",)))
+        app.screen.query_one(DecisionTreePane).show(scene)
+        text = str(app.screen.query_one(DecisionTreePane).query_one(SteadyText).render())
+        assert "O  Fix 1, Temperature: loss.temperature = 0.05; locked, so with a written reason" in text
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_another_run_is_read_from_its_first_line(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=(80, 14)) as pilot:
+        await pilot.press("3")
+        scroll = app.screen.query_one(GatesPane).query_one(VerticalScroll)
+        await pilot.press("end")
+        await until(pilot, lambda: scroll.scroll_y > 0, "the end")
+        app.poll()
+        await pilot.pause()
+        assert scroll.scroll_y > 0, "the same run stays where it was read"
+        await pilot.press("j")
+        await until(pilot, lambda: scroll.scroll_y == 0, "the top")
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_an_evaluation_beside_a_training_says_that_its_latency_is_the_machines(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.pause()
+        scene = app.scene
+        assert scene
+        assert scene.selected
+        calm = replace(scene, views=())
+        assert "P95" not in prepare("evaluate", calm, app.actions).plan[0]
+        busy = replace(scene, views=(replace(scene.selected, status=Status.RUNNING),))
+        assert "P95 is measured while mamba_s-0001 runs" in prepare("evaluate", busy, app.actions).plan[0]
+        assert "P95" not in prepare("align", busy, app.actions).plan[0]
