@@ -25,6 +25,7 @@ from tui.control.launcher import wait_until_ended
 from tui.control.report import status_record, status_table
 from tui.control.views import RunView, Watcher
 from tui.text import clean
+from tui.verbs_diagnose import make_diagnose
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,22 +245,32 @@ def journal(config: str | None, runs_dir: str | None, as_json: bool) -> None:
     for entry in decisions:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.t))
         what = " ".join(filter(None, (entry.run, f"→ {entry.child}" if entry.child else "", entry.fix, entry.detail)))
-        click.echo(clean(f"{when}  {entry.who:9}  {entry.action:8}  {entry.phase:6}  {what}"))
+        click.echo(clean(f"{when}  {entry.who:9}  {entry.action:9}  {entry.phase:6}  {what}"))
 
 
 @main.command("watch")
 @place_options
 @click.option("--until-idle", is_flag=True, help="End when no run is alive any more.")
-def watch_runs(config: str | None, runs_dir: str | None, until_idle: bool) -> None:
+@click.option("--auto", "run_id", metavar="ID", help="Walk the playbook for this run and its children, alone.")
+def watch_runs(config: str | None, runs_dir: str | None, until_idle: bool, run_id: str | None) -> None:
     """Say what happens to the runs as it happens: gates, evaluations, ends, stalls. Ctrl+C ends it.
 
-    Rings the terminal's bell, and runs the command of `[room] notify`.
+    Rings the terminal's bell, and runs the command of `[room] notify`. With --auto it takes the playbook's next step
+    by itself, within the limits of `[autopilot]`, and journals each; a person's restart, undo, stop, kill or resume
+    ends it, and so does its own end. Training goes on either way.
     """
+    from tui.control.autopilot import Autopilot
     from tui.notices import watch
 
     place = open_place(config, runs_dir)
+    autopilot = None
+    if run_id is not None:
+        run = find_run(place.runs_dir, run_id)
+        actions = Actions(place.file, place.runs_dir, "autopilot", readonly=place.readonly)
+        autopilot = Autopilot(actions, run.id, place.file.autopilot, time.time())
+    watcher = Watcher(place.runs_dir, place.file.room.stall_s)
     with suppress(KeyboardInterrupt):
-        watch(Watcher(place.runs_dir, place.file.room.stall_s), place.file.room.notify, until_idle=until_idle)
+        watch(watcher, place.file.room.notify, until_idle=until_idle, autopilot=autopilot)
 
 
 @main.command("report")
@@ -316,3 +327,6 @@ def clean_lines(log: Path) -> str:
         data = file.read()
     # not splitlines: a carriage return redraws its line, of which `clean` keeps the last state
     return "".join(clean(line) + "\n" for line in data.removesuffix(b"\n").split(b"\n")) if data else ""
+
+
+main.add_command(make_diagnose(place_options, open_place))

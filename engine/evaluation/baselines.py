@@ -22,7 +22,8 @@ from engine.data.corpus import FloatArray, IndexArray
 from engine.data.windows import CorpusWindows
 from engine.evaluation.metrics import bootstrap_intervals, figures_by_topic, retrieval_figures
 from engine.evaluation.retrieval import ChunkIndex, ExactResult, ranks_of, search_exactly
-from engine.models.floors import FLOORS, RIDGE_L2, fit_ridge, floor_predictions
+from engine.models.floors import FLOORS, RIDGE_L2, floor_predictions
+from engine.models.kept_ridge import kept_ridge, ridge_cache
 from engine.run.evals import EvalRow
 from engine.run.files import write_atomically
 
@@ -153,7 +154,7 @@ def measure(predicted: FloatArray, queries: Queries, payload: Payload, *, top: i
 
 
 def measure_baselines(
-    source: CorpusWindows, train: IndexArray, queries: Queries, payload: Payload
+    source: CorpusWindows, train: IndexArray, queries: Queries, payload: Payload, ridges: Path | None = None
 ) -> dict[str, EvalRow]:
     """Rows of the floors, and of the truth vectors as queries: `oracle`, the ceiling of this retrieval.
 
@@ -162,9 +163,10 @@ def measure_baselines(
         train: (W,) int64 windows to fit the ridge on; without one there is no row for it.
         queries: the sample.
         payload: what is searched.
+        ridges: folder that keeps fitted ridges; None for none.
     """
     floors = FLOORS if len(train) else [name for name in FLOORS if name != "ridge"]
-    ridge = fit_ridge(source, train) if len(train) else None
+    ridge = kept_ridge(source, train, ridges) if len(train) else None
     predictions = {name: floor_predictions(name, queries.contexts, ridge) for name in floors}
     predictions["oracle"] = queries.targets
     return {name: measure(predicted, queries, payload).row for name, predicted in predictions.items()}
@@ -202,7 +204,7 @@ def cached_baselines(
     kept = _read(file)
     if kept and kept.key == key and kept.sha256 == _digest(kept.rows):
         return kept.rows
-    rows = measure_baselines(source, train, queries, payload)
+    rows = measure_baselines(source, train, queries, payload, ridge_cache())
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the evaluation
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(file, msgspec.json.encode(_Kept(key=key, rows=rows, sha256=_digest(rows))))

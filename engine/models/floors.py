@@ -86,18 +86,14 @@ def floor_predictions(name: str, contexts: FloatArray, ridge: Ridge | None = Non
     return ridge.predict(contexts)
 
 
-def measure_floors(
-    source: WindowSource, train: IndexArray, val: IndexArray, *, ridge_l2: float = RIDGE_L2
-) -> dict[str, float]:
+def measure_floors(source: WindowSource, ridge: Ridge, val: IndexArray) -> dict[str, float]:
     """Mean cosine of each floor with the targets of the validation windows, by name.
 
     Args:
         source: where the windows are.
-        train: (W,) int64 windows to fit the ridge on.
+        ridge: fitted on training windows.
         val: (V,) int64 windows to measure on.
-        ridge_l2: see `fit_ridge`.
     """
-    ridge = fit_ridge(source, train, l2=ridge_l2)
     sums = dict.fromkeys(FLOORS, 0.0)
     for windows in _blocks(val):
         contexts, targets = source.gather(windows)

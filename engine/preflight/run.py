@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct, field
 
 from engine.models.floors import measure_floors
+from engine.models.kept_ridge import kept_ridge, ridge_cache
 from engine.preflight.ceiling import estimate_ceiling
 from engine.preflight.gates import judge_gates
 from engine.preflight.leaks import judge_leaks
@@ -24,7 +25,7 @@ from engine.preflight.references import describe_direction, describe_floors, jud
 from engine.preflight.stretches import lag_curve, read_stretches
 from engine.preflight.subject import Subject
 from engine.preflight.vectors import describe_spread, judge_duplicates, judge_finite, judge_lengths
-from engine.run.files import write_atomically
+from engine.run.files import user_cache, write_atomically
 from engine.run.preflight import MAX_REPORT, PreflightItem, PreflightReport
 from engine.run.settings import DataConfig, Gate
 
@@ -89,7 +90,7 @@ def run_preflight(
     )
     measured = _read(cache, key) if cache else None
     if measured is None:
-        measured = measure(subject, stop_requested)
+        measured = measure(subject, stop_requested, ridge_cache() if cache else None)
         if cache and time.monotonic() - began >= WORTH_KEEPING_S:
             _keep(cache, key, measured)
     return PreflightReport(
@@ -104,8 +105,17 @@ def run_preflight(
     )
 
 
-def measure(subject: Subject, stop_requested: Callable[[], bool]) -> Measured:
-    """Every item; of vectors without a direction nothing but that, since no cosine can be taken with them."""
+def measure(subject: Subject, stop_requested: Callable[[], bool], ridges: Path | None = None) -> Measured:
+    """Every item; of vectors without a direction nothing but that, since no cosine can be taken with them.
+
+    Args:
+        subject: the data.
+        stop_requested: asked between the items.
+        ridges: folder that keeps fitted ridges; None for none.
+
+    Raises:
+        StoppedEarlyError: `stop_requested` said so.
+    """
 
     def go_on() -> None:
         if stop_requested():
@@ -121,7 +131,8 @@ def measure(subject: Subject, stop_requested: Callable[[], bool]) -> Measured:
     go_on()
     items += [finite, judge_lengths(subject, lengths), judge_duplicates(subject), describe_spread(subject)]
     go_on()
-    floors = measure_floors(subject.source, subject.split.train, subject.split.val)
+    ridge = kept_ridge(subject.source, subject.split.train, ridges)
+    floors = measure_floors(subject.source, ridge, subject.split.val)
     items += [describe_floors(floors, len(subject.split.val)), judge_oracle(subject)]
     go_on()
     stretches = read_stretches(subject.source)
@@ -134,7 +145,7 @@ def measure(subject: Subject, stop_requested: Callable[[], bool]) -> Measured:
 
 def default_cache() -> Path:
     """Where findings are kept; they can be deleted at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvm-tui" / "preflight"
+    return user_cache("preflight")
 
 
 def _read(cache: Path, key: CacheKey) -> Measured | None:

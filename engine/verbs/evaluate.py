@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import msgspec
 
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
+from engine.run.files import user_cache
 from engine.run.settings import EvalConfig
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def find_checkpoint(path: Path) -> Path:
 
 def default_index_dir() -> Path:
     """Where indexes are kept unless --index-dir says otherwise; they can be deleted at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvm-tui" / "indexes"
+    return user_cache("indexes")
 
 
 def _write(report: EvalReport, evaluation: Evaluation, out: Path) -> None:

@@ -151,6 +151,7 @@ def _train_recorded(recorder: Recorder, stop: StopRequest, *, resume: bool, reas
     from engine.data.windows import open_windows
     from engine.device import pick_device, set_threads
     from engine.models.floors import measure_floors
+    from engine.models.kept_ridge import kept_ridge, ridge_cache
     from engine.preflight.verdict import needs_verdict
     from engine.training.trainer import Trainer
     from engine.training.validation import open_unseen
@@ -168,7 +169,11 @@ def _train_recorded(recorder: Recorder, stop: StopRequest, *, resume: bool, reas
     trainer = Trainer(spec, source, split, device, recorder, stop, open_unseen(spec.data, Path.cwd(), source))
     if resume:
         trainer.restore()
-    outcome = trainer.train(lambda: floors or measure_floors(source, split.train, split.val))
+
+    def measured_floors() -> dict[str, float]:
+        return floors or measure_floors(source, kept_ridge(source, split.train, ridge_cache()), split.val)
+
+    outcome = trainer.train(measured_floors)
     return 1 if outcome == "failed" else 0
 
 

@@ -211,8 +211,8 @@ def test_floors_and_ceiling_are_kept_until_something_they_depend_on_changes(
 ) -> None:
     first = measure(source, context_mean, cache=tmp_path / "cache")
     calls: list[int] = []
-    fit = baselines.fit_ridge
-    monkeypatch.setattr(baselines, "fit_ridge", lambda *given: calls.append(1) or fit(*given))
+    fit = baselines.kept_ridge
+    monkeypatch.setattr(baselines, "kept_ridge", lambda *given: calls.append(1) or fit(*given))
     assert measure(source, context_mean, cache=tmp_path / "cache").rows == first.rows
     assert calls == []
     measure(source, context_mean, msgspec.structs.replace(EASY, limit=20), cache=tmp_path / "cache")

@@ -67,7 +67,7 @@ def test_a_context_whose_mean_is_zero_predicts_nothing() -> None:
 
 def test_measured_floors_are_mean_cosines_on_the_validation_windows(source: CorpusWindows) -> None:
     train, val = np.arange(20), np.arange(20, source.num_windows)
-    measured = measure_floors(source, train, val, ridge_l2=2.0)
+    measured = measure_floors(source, fit_ridge(source, train, l2=2.0), val)
     contexts, targets = source.gather(val)
     ridge = fit_ridge(source, train, l2=2.0)
     for name in FLOORS:
@@ -78,5 +78,5 @@ def test_measured_floors_are_mean_cosines_on_the_validation_windows(source: Corp
 def test_the_floors_of_the_embedded_corpus_are_the_recorded_ones() -> None:
     source = open_windows(DataConfig(), Path())
     split = split_windows(source, val_share=0.1, test_share=0.1, seed=0)
-    measured = measure_floors(source, split.train, split.val)
+    measured = measure_floors(source, fit_ridge(source, split.train), split.val)
     assert measured == pytest.approx({"copy_last": 0.477, "context_mean": 0.569, "ridge": 0.559}, abs=2e-3)

@@ -11,7 +11,7 @@ import torch
 
 from engine.data.split import split_windows
 from engine.data.windows import open_windows
-from engine.models.floors import measure_floors
+from engine.models.floors import fit_ridge, measure_floors
 from engine.run.directory import RunDirectory
 from engine.run.events import EpochRecord
 from engine.run.settings import DataConfig, Gate, PatchValue, RunConfig
@@ -93,7 +93,7 @@ def train_run(
     if prepare is not None:
         prepare(trainer)
     try:
-        return trainer.train(lambda: measure_floors(source, split.train, split.val))
+        return trainer.train(lambda: measure_floors(source, fit_ridge(source, split.train), split.val))
     finally:
         recorder.close()
 

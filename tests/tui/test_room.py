@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from recorded import make_spec, missed_mamba, run_events, write_run
 from textual.pilot import Pilot
 from textual.widgets import Button
 
@@ -14,6 +15,7 @@ from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
 from tui.keymap import ROOM_BINDINGS
 from tui.panes.chart import ChartPane
+from tui.panes.decision_tree import DecisionTreePane
 from tui.panes.log import LogPane
 from tui.panes.pane import Pane
 from tui.panes.preflight import PreflightPane
@@ -173,6 +175,21 @@ async def test_a_locked_restart_goes_through_with_a_written_reason(runs_file: Ru
         assert [entry.detail for entry in app.actions.journal.read() if entry.action == "restart"][-1] == (
             "retrieval counts"
         )
+
+
+async def test_what_ails_a_run_is_named_with_its_evidence_and_a_healthy_one_is_left_alone(runs_file: RunsFile) -> None:
+    missed_mamba(runs_file.runs_dir)
+    spec = make_spec("amn", 2)
+    collapsed = run_events(spec, [0.5, 0.51], pairwise_cosine=0.95, effective_rank=3.0)
+    write_run(runs_file.runs_dir, spec, collapsed)
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["wide"]) as pilot:
+        for run_id, is_ill in (("mamba_s-0001", False), ("amn-0002", True)):
+            app.choose(run_id)
+            await pilot.pause()
+            text = app.screen.query_one(DecisionTreePane).query_one("#position", SteadyText).content.plain
+            assert ("diagnosis: " in text) is is_ill
+        assert "0.950" in text
 
 
 async def test_kill_asks_and_enter_means_cancel(runs_file: RunsFile, fake_engine: list[str]) -> None:

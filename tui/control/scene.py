@@ -8,6 +8,8 @@ from functools import partial
 
 from engine.run.convert import ConfigError
 from tui.control.actions import Actions
+from tui.control.diagnosis.diagnose import Diagnosis, diagnose
+from tui.control.diagnosis.facts import gather
 from tui.control.jobs import JOBS
 from tui.control.journal import Decision
 from tui.control.plans import RestartPlan
@@ -29,6 +31,8 @@ class Scene:
     """The two runs that stand side by side: a model and its baseline."""
     pair_names: tuple[str, str] = ("mamba_s", "amn")
     position: Position | None = None
+    diagnoses: tuple[Diagnosis, ...] = ()
+    """What ails the selected run, the likeliest cause first; none for a healthy one."""
     plan: RestartPlan | None = None
     """What the restart key would do; None if it does not apply."""
     override: RestartPlan | None = None
@@ -94,6 +98,7 @@ def build_scene(
         pair=choose_pair(views, selected, actions.file.room.compare),
         pair_names=(model_name, baseline_name),
         position=position,
+        diagnoses=tuple(diagnose(gather(selected))) if selected else (),
         plan=plan if isinstance(plan, RestartPlan) else None,
         override=override if isinstance(override, RestartPlan) else None,
         reasons=reasons,

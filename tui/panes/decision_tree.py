@@ -56,6 +56,7 @@ class DecisionTreePane(Pane):
         yield from self._plan_rows(scene)
         yield from self._key_rows(scene, position)
         yield self.say(position.say)
+        yield from self._diagnosis_rows(scene)
         yield self.say("because, the last answer first:", "$foreground-muted")
         for step in reversed(position.path):
             yield Content.assemble(
@@ -64,6 +65,14 @@ class DecisionTreePane(Pane):
                 self.say(f"  {step.evidence}"),
             )
         yield from self._ladder_rows(position.rungs)
+
+    def _diagnosis_rows(self, scene: Scene) -> Iterator[Content]:
+        for number, found in enumerate(scene.diagnoses):
+            heading = "note: " if found.is_note else "and then: " if found.explained_by else "diagnosis: "
+            style = "$foreground-muted" if found.is_note else "bold $text-warning" if not number else "$text-warning"
+            yield self.say(f"{heading}{found.cause} (sure to {found.confidence:.2f})", style)
+            yield self.say("  " + "; ".join(found.evidence))
+            yield self.say(f"  {found.remedy}", "$foreground-muted")
 
     def _key_rows(self, scene: Scene, position: Position) -> Iterator[Content]:
         for action in () if scene.readonly else position.actions:
