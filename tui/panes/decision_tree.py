@@ -53,6 +53,10 @@ class DecisionTreePane(Pane):
             return
         # what to do comes first: in a low pane the reasons for it scroll, not the keys
         yield self.say(f"▸ {position.title}", "bold $text-accent")
+        alarms = [found for found in scene.diagnoses if not found.is_note]
+        if alarms:
+            names = ", ".join(f"{found.signature} {found.confidence:.2f}" for found in alarms)
+            yield self.say(f"diagnosis: {names}", "bold $text-warning")
         yield from self._plan_rows(scene)
         yield from self._key_rows(scene, position)
         yield self.say(position.say)
@@ -68,9 +72,9 @@ class DecisionTreePane(Pane):
 
     def _diagnosis_rows(self, scene: Scene) -> Iterator[Content]:
         for number, found in enumerate(scene.diagnoses):
-            heading = "note: " if found.is_note else "and then: " if found.explained_by else "diagnosis: "
+            heading = "note" if found.is_note else found.signature
             style = "$foreground-muted" if found.is_note else "bold $text-warning" if not number else "$text-warning"
-            yield self.say(f"{heading}{found.cause} (sure to {found.confidence:.2f})", style)
+            yield self.say(f"{heading}: {found.cause}", style)
             yield self.say("  " + "; ".join(found.evidence))
             yield self.say(f"  {found.remedy}", "$foreground-muted")
 
