@@ -25,6 +25,7 @@ VERBS = {
     "evaluate": "Evaluate a checkpoint's retrieval over a FAISS index.",
     "preflight": "Look at the data before anything is trained on them.",
     "rerank": "Fit a reranker of the first 50 candidates; judge it on other articles.",
+    "scenarios": "Run trainings with a known fault, or none, to hold a diagnosis against.",
     "train": "Train a model; normally launched by the control room.",
 }
 

@@ -103,9 +103,9 @@ BARS = {
     "small gradient": ("vanishing", one(grad_norm=1.01e-3), one(grad_norm=0.99e-3), one(grad_norm=1e-6)),
     "small update": (
         "vanishing",
-        one(update_ratio=1.01e-5, lr=1e-3),
-        one(update_ratio=0.99e-5, lr=1e-3),
-        one(update_ratio=1e-6, lr=1e-3),
+        one(update_ratio=3.01e-4, lr=1e-3),
+        one(update_ratio=2.99e-4, lr=1e-3),
+        one(update_ratio=1e-4, lr=1e-3),
     ),
     "alike": ("collapse", one(pairwise_cosine=0.299), one(pairwise_cosine=0.301), one(pairwise_cosine=0.5)),
     "few directions": ("collapse", one(effective_rank=10.0), one(effective_rank=9.98), one(effective_rank=4.0)),

@@ -32,6 +32,7 @@ PREDICATES: dict[str, Predicate] = {
         of_retrieval.eval_far_below_val,
         of_training.overfit,
         of_data.too_few_negatives,
+        of_data.stale_queue,
         of_training.oscillating,
         of_retrieval.retrieval_gap,
         of_retrieval.ranking,

@@ -1,4 +1,4 @@
-"""Signatures of the data and of what they allow: leak, provenance, hopeless, hygiene, too few negatives."""
+"""Signatures of the data and of the negatives: leak, provenance, hopeless, hygiene, too few negatives, stale queue."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ FEW_NEGATIVES, TOO_FEW_NEGATIVES = 32, 7
 SHARE_OF_PROMISE, SHARE_OF_FAULT = 0.5, 0.25
 """Gradient accumulation that forgets to contrast across micro-batches gave 255 of 1,023. Healthy runs reach .98 and
 more; what is missing there are masked candidates of the own article."""
+
+STALE, WHOLLY_STALE = 0.3, 1.0
+"""Drift of what the queue holds. Healthy queues behind a head: .09 in the first epoch, at the highest learning rate,
+.01 and less after it. One that was filled once and left: 1.07 to 1.10, which is chance."""
 
 
 def leak(facts: Facts) -> Finding | None:
@@ -63,6 +67,21 @@ def too_few_negatives(facts: Facts) -> Finding | None:
         words = f"{count:.0f} of {promised:,} that the effective batch promises: {share:.0%} < {SHARE_OF_PROMISE:.0%}"
         kept = Finding((words,), confidence(share, bar=SHARE_OF_PROMISE, fault=SHARE_OF_FAULT))
     return strongest(few, kept)
+
+
+def stale_queue(facts: Facts) -> Finding | None:
+    """The queue's negatives are vectors that the head has long stopped giving."""
+    latest = facts.latest
+    if latest is None or not facts.contrasts or not latest.queue_negatives_per_query or latest.queue_drift is None:
+        return None
+    drift = latest.queue_drift
+    if drift < STALE:
+        return None
+    words = (
+        f"1 - cosine between what the queue holds and the same targets projected anew: {drift:.2f} in epoch "
+        f"{latest.epoch}, {drift - STALE:.2f} above the bar of {STALE}"
+    )
+    return Finding((words,), confidence(drift, bar=STALE, fault=WHOLLY_STALE))
 
 
 def _missed(facts: Facts, subject: Subject) -> Finding | None:

@@ -65,8 +65,9 @@ def space_mismatch(facts: Facts) -> Finding | None:
 
 
 def _head_that_loses(facts: Facts) -> Finding | None:
+    """Only where predictions differ: where they do not, it is they that cannot be told apart."""
     latest = facts.latest
-    if latest is None or latest.top1_projected is None or latest.top1_target is None:
+    if latest is None or latest.top1_projected is None or latest.top1_target is None or collapse(facts) is not None:
         return None
     behind, searched = latest.top1_projected, latest.top1_target
     if searched - behind <= _noise(searched, facts.num_ranked) or behind > HEAD_LOSES * searched:
@@ -77,7 +78,7 @@ def _head_that_loses(facts: Facts) -> Finding | None:
 
 
 def _stuck_contrast(facts: Facts) -> Finding | None:
-    """Only where predictions differ: where they do not, it is they that cannot be told apart."""
+    """Likewise."""
     latest = facts.latest
     if latest is None or latest.epoch < 2 or latest.train_infonce is None or not facts.contrasts:
         return None

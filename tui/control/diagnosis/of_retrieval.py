@@ -50,10 +50,15 @@ def retrieval_gap(facts: Facts) -> Finding | None:
 
 
 def ranking(facts: Facts) -> Finding | None:
-    """The truth is among the first 50 and not among the first 5."""
+    """The truth is among the first 50 and not among the first 5.
+
+    Not where a floor that is better all round ranks well enough: then the model falls short, not the ranking.
+    """
     seen = facts.evaluation
     contained, bar = seen.gated.get("contain50", (None, 0.0)) if seen else (None, 0.0)
     if seen is None or contained is None or contained < bar:
+        return None
+    if any(_ranks_well(seen, floor) for floor in _better_floors(facts)):
         return None
     found = []
     for gate, label in (("r5", "R@5"), ("eff5", "Eff@5")):
@@ -68,20 +73,17 @@ def ranking(facts: Facts) -> Finding | None:
 def below_floor(facts: Facts) -> Finding | None:
     """A floor is at least as good in cosine and in retrieval: nothing was gained by training."""
     seen, latest = facts.evaluation, _validated(facts, facts.evaluation.epoch if facts.evaluation else 0)
-    if seen is None or latest is None:
+    better = _better_floors(facts)
+    if seen is None or latest is None or not better:
         return None
-    epoch, value = latest
-    for name, cosine in sorted(facts.floors.items(), key=lambda floor: -floor[1]):
-        figures = seen.floors.get(name, Figures())
-        pairs = [(seen.model.r5, figures.r5), (seen.model.contain50, figures.contain50)]
-        if value <= cosine and all(ours is not None and its is not None and ours <= its for ours, its in pairs):
-            words = (
-                f"val_cosine {value:.3f} at epoch {epoch}, {cosine - value:.3f} below {name} ({cosine:.3f})",
-                f"R@5 {seen.model.r5:.3f} and Contain@50 {seen.model.contain50:.3f}, {name} {figures.r5:.3f} and "
-                f"{figures.contain50:.3f}",
-            )
-            return Finding(words, confidence(cosine - value, bar=0.0, fault=FLOOR_DEFICIT))
-    return None
+    (epoch, value), name = latest, better[0]
+    cosine, figures = facts.floors[name], seen.floors[name]
+    words = (
+        f"val_cosine {value:.3f} at epoch {epoch}, {cosine - value:.3f} below {name} ({cosine:.3f})",
+        f"R@5 {seen.model.r5:.3f} and Contain@50 {seen.model.contain50:.3f}, {name} {figures.r5:.3f} and "
+        f"{figures.contain50:.3f}",
+    )
+    return Finding(words, confidence(cosine - value, bar=0.0, fault=FLOOR_DEFICIT))
 
 
 def trade_off(facts: Facts) -> Finding | None:
@@ -103,6 +105,29 @@ def trade_off(facts: Facts) -> Finding | None:
         f"{ours:.3f}, {ours - its:.3f} above its {its:.3f}"
     )
     return Finding((words,), confidence(floor - value, bar=0.0, fault=TRADED))
+
+
+def _better_floors(facts: Facts) -> list[str]:
+    """Floors that are at least as good as the model in cosine, R@5 and Contain@50; the highest cosine first."""
+    seen, latest = facts.evaluation, _validated(facts, facts.evaluation.epoch if facts.evaluation else 0)
+    if seen is None or latest is None:
+        return []
+    better = []
+    for name, cosine in sorted(facts.floors.items(), key=lambda floor: -floor[1]):
+        figures = seen.floors.get(name, Figures())
+        pairs = [(seen.model.r5, figures.r5), (seen.model.contain50, figures.contain50)]
+        if latest[1] <= cosine and all(ours is not None and its is not None and ours <= its for ours, its in pairs):
+            better.append(name)
+    return better
+
+
+def _ranks_well(seen: Evaluated, floor: str) -> bool:
+    """Whether a floor passes the bars of R@5 and Eff@5."""
+    r5, contain50 = seen.floors[floor].r5, seen.floors[floor].contain50
+    if r5 is None or not contain50:
+        return False
+    values = {"r5": r5, "eff5": r5 / contain50}
+    return all(value >= seen.gated[gate][1] for gate, value in values.items() if gate in seen.gated)
 
 
 def _validated(facts: Facts, epoch: int) -> tuple[int, float] | None:

@@ -1,0 +1,183 @@
+"""Faults of optimisation and of the process: steps, gradients, the queue, learning by heart, silence."""
+
+from __future__ import annotations
+
+import math
+
+from engine.run.settings import Patch
+from engine.scenarios import faults
+from engine.scenarios.case import Asked, Case
+from engine.scenarios.data import embedded, synthetic
+
+PASSES = synthetic("passes")
+MISS = synthetic("miss")
+QUEUED: Patch = {
+    "epochs": 2,
+    "sampler.batch_size": 128,
+    "queue.same_topic_share": 0.0,
+    "loss.contrast_space": "projected",
+    "loss.lambda_con": 0.7,
+    "loss.lambda_ar": 0.3,
+}
+
+OF_STEPS = (
+    Case(
+        name="rate_high",
+        expects="exploding",
+        planted="learning rate 100 times too high",
+        data=PASSES,
+        patch={"optimizer.lr": 0.3},
+    ),
+    Case(
+        name="rate_high_amn",
+        expects="exploding",
+        planted="AMN, learning rate 100 times too high",
+        data=MISS,
+        patch={"model.kind": "amn", "optimizer.lr": 0.1},
+        held_out=True,
+    ),
+    Case(
+        name="rate_low",
+        expects="vanishing",
+        planted="learning rate 100 times too low",
+        data=PASSES,
+        patch={"optimizer.lr": 3e-5},
+        asked=Asked(),
+    ),
+    Case(
+        name="rate_low_gru",
+        expects="vanishing",
+        planted="GRU, learning rate 100 times too low",
+        data=MISS,
+        patch={"model.kind": "gru", "optimizer.lr": 1e-5},
+        asked=Asked(),
+        held_out=True,
+    ),
+    Case(
+        name="exploding",
+        expects="exploding",
+        planted="gradients grow by 8 % a step, nothing is clipped",
+        data=PASSES,
+        patch={"optimizer.clip_norm": 1e9},
+        fault=faults.grow_gradients(1.08),
+    ),
+    Case(
+        name="exploding_faster",
+        expects="exploding",
+        planted="GRU, gradients grow by 12 % a step, clipped",
+        data=MISS,
+        patch={"model.kind": "gru"},
+        fault=faults.grow_gradients(1.12),
+        held_out=True,
+    ),
+    Case(
+        name="vanishing",
+        expects="vanishing",
+        planted="gradients shrunk by 1e-6 on their way",
+        data=PASSES,
+        fault=faults.scale_gradients(1e-6),
+        asked=Asked(),
+    ),
+    Case(
+        name="frozen",
+        expects="vanishing",
+        planted="weights frozen",
+        data=MISS,
+        fault=faults.scale_gradients(0.0),
+    ),
+    Case(
+        name="frozen_late",
+        expects="vanishing",
+        planted="GRU whose weights are frozen after the first epoch",
+        data=PASSES,
+        patch={"model.kind": "gru", "schedule.min_lr_ratio": 1.0},
+        fault=faults.scale_gradients(0.0, after=60),
+        held_out=True,
+    ),
+    Case(
+        name="not_a_number",
+        expects="non_finite",
+        planted="NaN in the gradients of the second epoch",
+        data=PASSES,
+        fault=faults.scale_gradients(math.nan, after=100),
+    ),
+    Case(
+        name="not_a_number_at_once",
+        expects="non_finite",
+        planted="NaN in the gradients of the first step, AMN",
+        data=MISS,
+        patch={"model.kind": "amn"},
+        fault=faults.scale_gradients(math.nan),
+        held_out=True,
+    ),
+    Case(
+        name="overfit",
+        expects="overfit",
+        planted="24 articles learned by heart, no contrast, GRU of width 256",
+        data=synthetic("miss", num_articles=24, num_chunks=60),
+        patch={
+            "model.kind": "gru",
+            "model.width": 256,
+            "model.residual": "none",
+            "epochs": 24,
+            "loss.lambda_con": 0.0,
+            "loss.lambda_ar": 1.0,
+            "sampler.article_dropout": 0.0,
+            "sampler.span_corruption": 0.0,
+        },
+    ),
+    Case(
+        name="overfit_fewer",
+        expects="overfit",
+        planted="16 articles learned by heart, no contrast, GRU of width 192",
+        data=synthetic("passes", num_articles=16, num_chunks=60),
+        patch={
+            "model.kind": "gru",
+            "model.width": 192,
+            "model.residual": "none",
+            "epochs": 30,
+            "loss.lambda_con": 0.0,
+            "loss.lambda_ar": 1.0,
+            "sampler.article_dropout": 0.0,
+            "sampler.span_corruption": 0.0,
+        },
+        held_out=True,
+    ),
+)
+
+OF_PROCESS = (
+    Case(
+        name="lost",
+        expects="lost",
+        planted="the process is gone and left no exit",
+        data=PASSES,
+        fault=faults.abandon(90),
+        aftermath=faults.lose_process,
+    ),
+    Case(
+        name="stalled",
+        expects="stalled",
+        planted="the process is there and has said nothing for an hour",
+        data=PASSES,
+        fault=faults.abandon(90),
+        aftermath=faults.fall_silent,
+        is_held=True,
+    ),
+    Case(
+        name="queue_stale",
+        expects="stale_queue",
+        planted="embedded corpus, AMN, a queue of 1,024 that is filled once, behind the head",
+        data=embedded(),
+        patch={**QUEUED, "model.kind": "amn", "queue.size": 1024},
+        fault=faults.leave_the_queue,
+    ),
+    Case(
+        name="queue_stale_mamba",
+        expects="stale_queue",
+        planted="embedded corpus, Mamba-S, a queue of 512 that is filled once, behind the head",
+        data=embedded(),
+        patch={**QUEUED, "queue.size": 512},
+        fault=faults.leave_the_queue,
+        held_out=True,
+    ),
+)
