@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from tui.control.actions import Actions
 from tui.control.jobs import JOBS, JobAction
 from tui.control.plans import RestartPlan
+from tui.control.probe.plan import ProbeIntent
 from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.messages import ActionDone
@@ -51,6 +52,8 @@ def prepare(action: str, scene: Scene, actions: Actions, reason: str = "") -> Ac
         return Act([f"stops {undo.child}{resumes}"], take_back)
     if action == "restart" and scene.plan is not None:
         return _restart(scene.plan, actions)
+    if action == "probe" and scene.probe is not None:
+        return _probe(scene.probe, actions)
     assert run is not None, f"{action} needs a run"
     if action == "override":
         return _override(run, scene.override, actions, reason)
@@ -76,6 +79,14 @@ def _restart(plan: RestartPlan, actions: Actions) -> Act:
         return ActionDone(f"{child.id} has started; u undoes it within {actions.file.room.undo_s:.0f} s", child.id)
 
     return Act(plan.lines(), restart)
+
+
+def _probe(intent: ProbeIntent, actions: Actions) -> Act:
+    def probe() -> ActionDone:
+        actions.probe(intent)
+        return ActionDone(f"the ladder of {intent.run.id} is being probed; 4 shows what is found")
+
+    return Act(intent.lines(), probe)
 
 
 def _override(run: RunView, plan: RestartPlan | None, actions: Actions, reason: str) -> Act:

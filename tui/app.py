@@ -71,6 +71,7 @@ class RoomApp(App[None]):
         self._seen: dict[str, Seen] = {}
         self._meter = UsageMeter(runs_dir)
         self._usage: MachineUsage | None = None
+        self._watched = file
         self._file_mark = file_mark(file)
         self._had_terminal = has_terminal()
         self._room = RoomScreen()
@@ -125,20 +126,22 @@ class RoomApp(App[None]):
         self._usage = self._meter.read(list(self.watcher.views.values()))
 
     def _reload_file(self) -> None:
-        """Take up an edited runs.toml; keep the old one, and say why, if it is broken."""
-        mark = file_mark(self.file)
+        """Take up an edited runs.toml or playbook; keep the old ones, and say why, if one is broken."""
+        mark = file_mark(self._watched)
         if mark == self._file_mark:
             return
         self._file_mark = mark
         self._tick += 1
         try:
-            self.file = load_runs(Path(self.file.path))
+            file = self._watched = load_runs(Path(self.file.path))
+            self._file_mark = mark[:2] + file_mark(file)[2:]  # it may name another playbook, which is read below
+            actions = Actions(file, self.runs_dir, "person", readonly=self.readonly)
         except ConfigError as error:
             self._problem = f"{error} The settings read before stay in force."
             self.notify(clean(self._problem), title="runs.toml", severity="error", markup=False, timeout=15)
             return
         self._problem = ""
-        self.actions = Actions(self.file, self.runs_dir, "person", readonly=self.readonly)
+        self.file, self.actions = file, actions
         self._use_settings()
 
     def _use_settings(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import msgspec
 import tomli
 from msgspec import Meta, field
 
@@ -48,6 +49,8 @@ class RoomConfig(Section, frozen=True, kw_only=True):
     """Ask before every action that changes something, with the focus on Cancel."""
     readonly: bool = False
     """Watch only: no action can be taken."""
+    playbook: Annotated[str, Meta(pattern=r"^[^\x00]*\Z")] = ""
+    """A playbook of your own instead of the packaged one; relative to the file it is written in. Empty for none."""
     undo_s: Annotated[float, Meta(ge=1.0, le=600.0)] = 10.0
     """Seconds in which a restart can be undone with one key."""
     notify: list[Annotated[str, Meta(max_length=4096)]] = field(default_factory=list)
@@ -95,6 +98,12 @@ class RunsFile(Section, frozen=True, kw_only=True):
         """Absolute folder of the runs."""
         base = Path.cwd() if _is_packaged(Path(self.path)) else Path(self.path).parent
         return (base / self.room.runs_dir).absolute()
+
+    @property
+    def playbook_path(self) -> Path | None:
+        """Absolute path of the room's own playbook; None where the packaged one serves."""
+        name = self.room.playbook
+        return (Path(self.path).parent / name).absolute() if name else None
 
     def named(self, name: str) -> RunConfig:
         """The configuration of `[run.NAME]`.
@@ -196,6 +205,25 @@ def corpus_folder(data: DataConfig, base: Path) -> Path:
     return folder
 
 
+def absolute_evaluation(settings: EvalConfig, base: Path) -> EvalConfig:
+    """The settings with paths that hold wherever an engine is started."""
+
+    def absolute(name: str) -> str:
+        return str((base / Path(name).expanduser()).absolute()) if name and not name.startswith(EMBEDDED) else name
+
+    paths = {key: absolute(getattr(settings, key)) for key in ("corpus", "eval_npz", "payload", "faiss")}
+    return msgspec.structs.replace(settings, **paths)
+
+
+def _check_evaluation(name: str, settings: EvalConfig, base: Path) -> None:
+    """Whether the files that an evaluation names are there."""
+    paths = absolute_evaluation(settings, base)
+    for key in ("corpus", "eval_npz", "payload", "faiss"):
+        path: str = getattr(paths, key)
+        if path and not path.startswith(EMBEDDED) and not Path(path).exists():
+            raise ConfigError(f"[eval.{name}] {key}: {path} does not exist.")
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
         raw = read_regular(path, MAX_BYTES)
@@ -250,6 +278,8 @@ def _check_references(file: RunsFile) -> None:
             npz = npz_path(file.data, key, base)
             if npz and not npz.is_file():
                 raise ConfigError(f"[data] {key}: {npz} does not exist.")
+        for name, settings in file.eval.items():
+            _check_evaluation(name, settings, base)
         if not file.data.train_npz:
             corpus_folder(file.data, base)
     except (ConfigError, OSError, RuntimeError) as error:  # a name too long for a file; "~nobody"

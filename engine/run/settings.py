@@ -237,6 +237,15 @@ class EvalConfig(Section, frozen=True, kw_only=True):
 
     at_epoch: Count = 4
     """The epoch after which the playbook asks for it; 0 means at the end."""
+    corpus: str = ""
+    """Corpus to search: folder or `embedded:NAME`; empty for the one that is trained on. A run that is trained on a
+    file of windows needs it, or the next two."""
+    eval_npz: str = ""
+    """Windows to query instead of a corpus's test articles, as the playbook's tools write them; needs `payload`."""
+    payload: str = ""
+    """What `eval_npz` is searched in: a corpus folder. A pickled payload becomes one with `lvm-engine data import`."""
+    faiss: str = ""
+    """An index of the payload; empty to build one and keep it."""
     limit: Count = 1000
     """Queries, sampled with `seed`; 0 takes all of them."""
     index: Literal["auto", "flat", "fastscan"] = "auto"
@@ -255,6 +264,14 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     """Gate: R@5 / Contain@50."""
     p95_ms: Positive = 1.45
     """Gate: 95th percentile of a single query's latency, in milliseconds."""
+
+    def __post_init__(self) -> None:
+        if bool(self.eval_npz) != bool(self.payload):
+            raise ValueError("eval_npz and payload come together: the windows that are asked and what is searched")
+        if self.corpus and self.eval_npz:
+            raise ValueError("corpus and eval_npz: name one of them; eval_npz is searched in payload")
+        if self.faiss and not self.payload:
+            raise ValueError("faiss is an index of payload, which is not named")
 
 
 class Fix(Section, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from recorded_heads import NO_LIFT, head_report
 
 from engine.run.convert import ConfigError
 from engine.run.directory import is_locked, list_runs
+from engine.run.settings import EvalConfig
 from engine.run.state import Status
 from tui.control import launcher
 from tui.control.actions import Actions
@@ -244,3 +245,21 @@ def test_a_training_that_the_preflight_blocks_trains_with_a_written_reason_and_s
     assert room.actions.journal.read()[-1].detail == "a toy set, split by hand"
     child = room.actions.restart(room.plan(again))
     assert child.read_spec().preflight_override == "a toy set, split by hand"
+
+
+def test_a_run_of_windows_is_evaluated_in_what_its_evaluations_name(room: Person, tmp_path: Path) -> None:
+    run = room.start("--epochs", "2")
+    view = room.wait_status(run, Status.FINISHED)
+    assert "--corpus" not in make_job("evaluate", view, tmp_path).arguments
+    windows = msgspec.structs.replace(view.spec.data, train_npz="windows.npz")
+    view.spec = msgspec.structs.replace(view.spec, data=windows)
+    for action in ("evaluate", "align"):
+        with pytest.raises(RefusedError, match=r"\[eval.smoke\] corpus"):
+            room.actions.check_job(view, action)
+    room.actions.check_job(view, "preflight")
+    smoke = EvalConfig(eval_npz="/data/eval.npz", payload="/data/corpus")
+    view.spec = msgspec.structs.replace(view.spec, evals={"smoke": smoke})
+    room.actions.check_job(view, "evaluate")
+    arguments = " ".join(make_job("evaluate", view, tmp_path).arguments)
+    assert "--eval-npz /data/eval.npz --payload /data/corpus" in arguments
+    assert "--corpus /data/corpus" in " ".join(make_job("rerank", view, tmp_path).arguments)

@@ -234,3 +234,20 @@ def test_any_value_of_a_known_key_is_taken_or_refused_but_never_crashes(
     others = "" if table.startswith("[run.mamba_s") else "[run.mamba_s]\n"
     said = objection(folder, f"[run.amn]\n{others}{table}\n{key} = {_toml(value)}\n")
     assert said is None or said.startswith(str(folder / "runs.toml"))
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('eval_npz = "a.npz"', "eval_npz and payload come together"),
+        ('corpus = "c"\neval_npz = "a.npz"\npayload = "p"', "name one of them"),
+        ('faiss = "i"', "an index of payload"),
+        ('corpus = "nowhere"', "[eval.smoke] corpus:"),
+    ],
+)
+def test_what_an_evaluation_searches_is_named_whole_and_is_there(tmp_path: Path, table: str, words: str) -> None:
+    path = tmp_path / "runs.toml"
+    path.write_text(f"[run.mamba_s]\n[run.amn]\n[eval.smoke]\n{table}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_runs(path)
+    assert words in str(caught.value)

@@ -13,6 +13,7 @@ from textual.widgets import Button
 from engine.run.directory import list_runs
 from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
+from tui.control.probe.record import ProbeReport, Row, Trial, Try, probe_file, probe_folder, write_json
 from tui.keymap import ROOM_BINDINGS
 from tui.panes.chart import ChartPane
 from tui.panes.decision_tree import DecisionTreePane
@@ -341,3 +342,42 @@ def test_no_key_of_the_room_does_two_things() -> None:
     keys = [key for binding in ROOM_BINDINGS for key in binding.key.split(",")]
     assert len(keys) == len(set(keys))
     assert all(binding.id and binding.tooltip for binding in ROOM_BINDINGS)
+
+
+@pytest.mark.usefixtures("recorded_runs", "fake_engine")
+async def test_p_probes_the_ladder_once_and_the_tree_shows_how_far_it_is(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+
+    def tree() -> str:
+        return app.screen.query_one(DecisionTreePane).query_one("#position", SteadyText).content.plain
+
+    async with app.run_test(size=SIZES["wide"]) as pilot:
+        await pilot.pause()
+        assert "P  probe the ladder" in tree()
+        await pilot.press("P")
+        await until(pilot, lambda: "of 6 trials after" in tree(), "the probe's beginning")
+        assert "as it is" in tree()
+        await pilot.press("P")
+        await until(pilot, lambda: any("probe is under way" in notice for notice in notices(app)), "the refusal")
+        assert len(app.watcher.views) == 2, "trials are not among the runs"
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_what_a_probe_found_shows_below_the_plan_in_words_and_figures(runs_file: RunsFile) -> None:
+    run = list_runs(runs_file.runs_dir)[0]
+    tries = [Try(number=0, title="as it is"), Try(number=6, title="Contrast", patch={"loss.contrast_space": "target"})]
+    rows = [Row(tried=tried, trials=[Trial(seed=0)], gate=0.3, r5=0.1) for tried in tries]
+    report = ProbeReport(
+        run=run.id, metric="val_cosine", epoch=2, bar=0.5, state="done", rows=rows, recommendation=["fix 6: \x1b[2J"]
+    )
+    probe_folder(run).mkdir()
+    write_json(probe_file(run), report)
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["wide"]) as pilot:
+        await pilot.pause()
+        text = app.screen.query_one(DecisionTreePane).query_one("#position", SteadyText).content.plain
+        assert "probe: fix 6" in text
+        assert "\x1b" not in text
+        assert "6 loss.contrast_space = target" in text
+        assert "P  probe" not in text, "it is done"
+        assert text.index("loss.temperature: ") < text.index("probe: fix 6"), "the plan comes first"

@@ -20,6 +20,8 @@ from tui.control import launcher
 from tui.control.jobs import Job, JobAction, evaluation_job, make_job
 from tui.control.journal import ActionName, Decision
 from tui.control.plans import Plans, RefusedError, RestartPlan
+from tui.control.probe.plan import JOB, ProbeIntent, driver_argv, make_plan
+from tui.control.probe.record import PLAN, probe_folder, write_json
 from tui.control.views import RunView
 
 JOURNALED_AS: dict[JobAction, ActionName] = {
@@ -172,6 +174,21 @@ class Actions(Plans):
         """
         self.check_job(run, action)
         return self._start_job(run, JOURNALED_AS[action], make_job(action, run, self.index_dir))
+
+    def probe(self, intent: ProbeIntent) -> RunDirectory:
+        """Start short runs of the ladder's fixes on a run, driven from a process of its own; returns its job folder.
+
+        What an earlier probe of the run has found is taken up.
+
+        Raises:
+            RefusedError, LaunchError: a job is under way, or the driver cannot be started.
+        """
+        self.refuse_readonly()
+        run = intent.run.directory
+        with self._journaled(Decision(who=self.who, action="probe", run=run.id)):
+            probe_folder(run).mkdir(mode=0o700, exist_ok=True)
+            write_json(probe_folder(run) / PLAN, make_plan(intent, self.index_dir))
+            return launcher.start_evaluation(run, JOB, driver_argv(intent.run), {})
 
     @property
     def index_dir(self) -> Path:

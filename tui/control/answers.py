@@ -14,6 +14,7 @@ from engine.run.events import CheckJudged, PreflightJudged
 from engine.run.settings import EvalConfig, Fix
 from engine.run.state import Status
 from tui.control.ladder import Rung, climb
+from tui.control.projection import project_to_bar, towards
 from tui.control.views import RunView
 
 RETRIEVAL_LABELS: dict[GateName, str] = {"contain50": "Contain@50", "r5": "R@5", "eff5": "Eff@5", "p95_ms": "P95 ms"}
@@ -130,18 +131,37 @@ def full_done(at: Situation) -> Answer:
 
 
 def narrow_miss(at: Situation) -> Answer:
-    judged = at.run.gate_judgement(at.run.gate)
-    metrics = [(record.epoch, getattr(record, at.run.gate.metric)) for record in at.run.state.epochs]
-    values = [(epoch, value) for epoch, value in metrics if value is not None]
-    if judged.value is None or not values:
+    run, gate = at.run, at.run.gate
+    judged = run.gate_judgement(gate)
+    metrics = [(record.epoch, getattr(record, gate.metric)) for record in run.state.epochs]
+    series = [(epoch, value) for epoch, value in metrics if value is not None]
+    until = [(epoch, value) for epoch, value in series if epoch <= gate.epoch]
+    if judged.value is None or not until:
         return Answer("no", "no number")
-    short = (judged.bar - judged.value) / judged.bar if judged.bar else math.inf
-    is_rising = len(values) >= 2 and values[-1][1] > values[-2][1]
-    words = f"{short:.1%} short, {'rising' if is_rising else 'not rising'}"
-    since = next((epoch for epoch, value in values if value >= judged.bar), None)
-    if since is not None:
-        words += f"; reached the bar at epoch {since}"
+    missing = judged.bar - judged.value
+    short = missing / abs(judged.bar) if judged.bar else math.inf
+    is_rising = len(until) >= 2 and until[-1][1] > until[-2][1]
+    words = f"{missing:.3f} or {100 * short:.1f} % short, {'' if is_rising else 'not '}rising"
+    after = series[len(until) :]
+    reached = next((epoch for epoch, value in after if value >= judged.bar), None)
+    is_known = reached is not None or (bool(after) and not run.status.is_alive)
+    if gate.metric == "val_cosine":
+        # where it is known what came after, the projection is the gate's, to be held against that
+        words += _outlook(until if is_known else series, judged.bar, run.spec.config.epochs, gate.epoch)
+    if reached is not None:
+        words += f"; reached the bar at epoch {reached}"
+    elif is_known:
+        words += f"; {max(value for _, value in after):.3f} at best, until epoch {after[-1][0]}"
     return Answer("yes" if short < NARROW and is_rising else "no", words)
+
+
+def _outlook(series: Sequence[tuple[int, float]], bar: float, end: int, gate_epoch: int) -> str:
+    """Where val_cosine is heading, in words; empty where nobody can say."""
+    found = project_to_bar(series, bar, end)
+    if found is None:
+        return ""
+    at = f"from epoch {series[-1][0]} on" if series[-1][0] > gate_epoch else "at this pace"
+    return f"; {at} {found.words()}, {towards(found, bar)}"
 
 
 def baseline_passed(at: Situation) -> Answer:

@@ -29,7 +29,7 @@ from engine.run.settings import DataConfig, RunConfig
 from engine.run.spec import RunSpec
 from engine.run.state import RunState, Status
 from tui.control.answers import Situation
-from tui.control.playbook import Position, load_playbook, locate
+from tui.control.playbook import Position, locate, playbook_of
 from tui.control.views import RunView
 
 MAX_BYTES = 16 << 20
@@ -143,12 +143,18 @@ def as_run(path: Path, history: History, report: EvalReport | None, file: RunsFi
 
 def place(run: RunView, file: RunsFile) -> Position:
     """Where such a run stands in the decision tree. Its sanity checks are not on record, so they are not asked for."""
-    playbook = load_playbook()
-    first = playbook.node["gate_epoch_done"]
-    unasked = msgspec.structs.replace(first, answers={**first.answers, "yes": playbook.node["clean"].answers["yes"]})
-    nodes = {**playbook.node, "gate_epoch_done": unasked}
-    situation = Situation(run, [run], file.fix, file.room.compare[1])
-    return locate(situation, msgspec.structs.replace(playbook, node=nodes))
+    playbook = playbook_of(file)
+
+    def past_checks(name: str) -> str:
+        node = playbook.node[name]
+        return past_checks(node.answers["yes"]) if node.asks == "sanity_clean" else name
+
+    nodes = {
+        name: msgspec.structs.replace(node, answers={branch: past_checks(to) for branch, to in node.answers.items()})
+        for name, node in playbook.node.items()
+    }
+    unasked = msgspec.structs.replace(playbook, start=past_checks(playbook.start), node=nodes)
+    return locate(Situation(run, [run], file.fix, file.room.compare[1]), unasked)
 
 
 def key_of(name: object) -> str:

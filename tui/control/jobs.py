@@ -38,6 +38,7 @@ def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = F
         "evaluate",
         (
             *("--checkpoint", str(run.directory.checkpoints / "best")),
+            *_searched(settings),
             *("--limit", str(settings.limit), "--nprobe", str(settings.nprobe), "--seed", str(settings.seed)),
             *("--index", settings.index, *(("--tune",) if settings.tune else ())),
             *("--gate-contain50", str(settings.contain50), "--gate-r5", str(settings.r5)),
@@ -47,6 +48,25 @@ def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = F
             *("--out", str(run.directory.evals / f"{job}.json")),
         ),
     )
+
+
+def _searched(settings: EvalConfig) -> tuple[str, ...]:
+    """What is searched, and with which windows, where it is not the run's own corpus."""
+    named = {
+        "--corpus": settings.corpus,
+        "--eval-npz": settings.eval_npz,
+        "--payload": settings.payload,
+        "--faiss": settings.faiss,
+    }
+    return tuple(part for option, value in named.items() if value for part in (option, value))
+
+
+def _fitting_arguments(run: RunView, out: Path) -> tuple[str, ...]:
+    """What fits to the run's best checkpoint, in the corpus that its smoke evaluation searches."""
+    settings = evaluation_settings(run, "smoke")
+    corpus = settings.corpus or settings.payload
+    searched = ("--corpus", corpus) if corpus else ()
+    return ("--checkpoint", str(run.directory.checkpoints / "best"), *searched, "--out", str(out))
 
 
 def _fitted_options(run: RunView) -> tuple[str, ...]:
@@ -62,14 +82,12 @@ def _fitted_options(run: RunView) -> tuple[str, ...]:
 
 def align_job(run: RunView) -> Job:
     """Fit an alignment head to the run's best checkpoint, and judge it."""
-    arguments = ("--checkpoint", str(run.directory.checkpoints / "best"), "--out", str(fitted_head(run)))
-    return Job("align", "align", arguments)
+    return Job("align", "align", _fitting_arguments(run, fitted_head(run)))
 
 
 def rerank_job(run: RunView) -> Job:
     """Fit a reranker to the run's best checkpoint, and judge it."""
-    arguments = ("--checkpoint", str(run.directory.checkpoints / "best"), "--out", str(fitted_reranker(run)))
-    return Job("rerank", "rerank", arguments)
+    return Job("rerank", "rerank", _fitting_arguments(run, fitted_reranker(run)))
 
 
 def preflight_job(run: RunView) -> Job:
@@ -94,6 +112,11 @@ def evaluation_settings(run: RunView, name: str) -> EvalConfig:
     """The settings of an evaluation: the run's own, else the playbook's (all queries for `full`)."""
     default = EvalConfig(limit=0, at_epoch=0) if name == "full" else EvalConfig()
     return run.spec.evals.get(name, default)
+
+
+def is_searchable(run: RunView) -> bool:
+    """Whether the run's evaluations name something to search besides what it is trained on."""
+    return any(settings.corpus or settings.payload for settings in run.spec.evals.values())
 
 
 def best_epoch(run: RunView) -> int:

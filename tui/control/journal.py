@@ -21,7 +21,9 @@ from engine.run.process import Identity, identify, is_alive
 from engine.run.settings import Patch
 
 Who = Literal["person", "cli", "autopilot"]
-ActionName = Literal["start", "stop", "resume", "kill", "restart", "undo", "evaluate", "align", "rerank", "preflight"]
+ActionName = Literal[
+    "start", "stop", "resume", "kill", "restart", "undo", "evaluate", "align", "rerank", "preflight", "probe"
+]
 
 
 MAX_BYTES = 64 << 20

@@ -22,7 +22,7 @@ from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, is_locked, list_runs
 from engine.run.files import write_atomically
 from engine.run.process import send
-from engine.run.runs_file import RunsFile, corpus_folder, npz_path
+from engine.run.runs_file import RunsFile, absolute_evaluation, corpus_folder, npz_path
 from engine.run.settings import DataConfig, Patch, RunConfig
 from engine.run.spec import RunSpec
 
@@ -53,7 +53,7 @@ def create_run(
             data=_absolute_data(file),
             gates=file.gate,
             check=file.check,
-            evals=file.eval,
+            evals={key: absolute_evaluation(value, Path(file.path).parent) for key, value in file.eval.items()},
             parent=parent,
             patch=patch or {},
             fix=fix,

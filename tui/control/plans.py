@@ -12,10 +12,11 @@ from engine.run.settings import PatchValue, RunConfig
 from engine.run.spec import apply_patch
 from engine.run.state import Status
 from tui.control.answers import Situation
-from tui.control.jobs import JobAction, lifts
+from tui.control.jobs import JobAction, is_searchable, lifts
 from tui.control.journal import Decision, Journal, Who
 from tui.control.ladder import Rung, best_of, family
-from tui.control.playbook import Position, describe_rung, locate
+from tui.control.playbook import Position, describe_rung, locate, playbook_of
+from tui.control.probe.plan import ProbeIntent, tries_of
 from tui.control.views import RunView
 
 OVERRIDE = "O overrides that with a written reason, as does lvm-tui triage {} --override REASON"
@@ -67,6 +68,7 @@ class Plans:
         self.who: Who = who
         self.readonly = readonly
         self.journal = Journal(runs_dir)
+        self.playbook = playbook_of(file)
 
     def situation(self, run: RunView, views: Sequence[RunView]) -> Situation:
         """What the playbook looks at for a run."""
@@ -74,7 +76,7 @@ class Plans:
 
     def position(self, run: RunView, views: Sequence[RunView]) -> Position:
         """Where a run stands in the decision tree."""
-        return locate(self.situation(run, views))
+        return locate(self.situation(run, views), self.playbook)
 
     def plan_restart(
         self, run: RunView, views: Sequence[RunView], *, fix: int | None = None, override: str = ""
@@ -93,7 +95,7 @@ class Plans:
                 raise RefusedError(f"the gate has passed: knobs are locked. {OVERRIDE.format(run.id)}")
             if gate.verdict != "missed":
                 raise RefusedError(f"gate {run.gate.name}: {gate.detail}")
-            if position.node in {"fault", "undecidable", "head_broken"}:
+            if position.forbids_fixes:
                 raise RefusedError(f"{position.title.lower()}: no fix mends that. {OVERRIDE.format(run.id)}")
         rungs = [rung for rung in position.rungs if rung.patch and (fix is None or rung.number == fix)]
         untried = [rung for rung in rungs if rung.standing in {"next", "open"}]
@@ -151,11 +153,32 @@ class Plans:
                 if is_coming
                 else f"{run.id} ended without a checkpoint of a whole epoch: nothing to use"
             )
+        if action != "preflight":
+            _refuse_unsearchable(run)
         if action == "evaluate_fitted" and not any(map(lifts, run.fitted.values())):
             raise RefusedError(_why_nothing_fitted(run))
+        self._refuse_busy(run)
+
+    def _refuse_busy(self, run: RunView) -> None:
         busy = [job for job, life in run.jobs.items() if life.lock_held]
         if busy:
             raise RefusedError(f"{busy[0]} is under way")
+
+    def plan_probe(self, run: RunView) -> ProbeIntent:
+        """What a probe of the run would try.
+
+        Raises:
+            RefusedError: there is nothing to try, or a job is under way.
+        """
+        self.refuse_readonly()
+        tries = tries_of(run.spec, self.file.fix)
+        if len(tries) == 1:
+            raise RefusedError(f"no fix of the ladder changes anything in {run.id}")
+        if run.is_blocked:
+            raise RefusedError(f"the preflight blocks {run.id}: short runs of it would be blocked as well")
+        _refuse_unsearchable(run)
+        self._refuse_busy(run)
+        return ProbeIntent(run, tries)
 
     def check_override(self, run: RunView, views: Sequence[RunView]) -> RestartPlan | None:
         """What a written reason would let happen: a locked restart, or, None, a start that the preflight blocks.
@@ -193,6 +216,14 @@ class Plans:
         if self.file.fix[fix - 1].verify:
             return f"fix {fix} only verifies; it changes nothing"
         return f"fix {fix}: " + "; ".join(f"{rung.standing} {rung.child or rung.detail}".strip() for rung in rungs)
+
+
+def _refuse_unsearchable(run: RunView) -> None:
+    if run.spec.data.train_npz and not is_searchable(run):
+        raise RefusedError(
+            "trained on a file of windows, which holds no corpus to search: name [eval.smoke] corpus, or eval_npz "
+            "and payload, in runs.toml before the run is started"
+        )
 
 
 def _why_nothing_fitted(run: RunView) -> str:

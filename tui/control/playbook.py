@@ -5,6 +5,7 @@ Walking is pure: the same record always gives the same path, one branch at each 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -15,15 +16,23 @@ from msgspec import Meta, Struct
 from msgspec import field as struct_field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
+from engine.run.files import read_regular
+from engine.run.runs_file import RunsFile
 from engine.run.settings import Gate
 from tui.control.answers import Situation
 from tui.control.ladder import Rung
-from tui.control.predicates import PREDICATES
+from tui.control.predicates import BRANCHES, PREDICATES
 
 ACTIONS = (
     *("start", "start_baseline", "restart", "override", "stop", "resume", "kill", "undo"),
     *("preflight", "evaluate", "evaluate_full", "align", "rerank", "evaluate_fitted"),
 )
+MAX_BYTES = 1_000_000
+"""A playbook larger than this is not a playbook; refused before it is parsed."""
+MAX_NODES = 200
+"""Five times the packaged one's; a walk never goes deeper than there are nodes."""
+MAX_ROWS = 2000
+"""Rows of the tree that is walked by hand, where a node stands once for every way to it: the packaged one has 60."""
 
 
 class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +55,7 @@ class Playbook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A tree of nodes."""
 
     start: str
-    node: Annotated[dict[str, Node], Meta(min_length=1)]
+    node: Annotated[dict[str, Node], Meta(min_length=1, max_length=MAX_NODES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class Step:
     question: str
     branch: str
     evidence: str
+    asked: str
+    """The predicate that answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,16 @@ class Position:
         """The path in words, for the journal."""
         return [f"{step.question} {step.branch}: {step.evidence}" for step in self.path]
 
+    @property
+    def forbids_fixes(self) -> bool:
+        """Whether a check or the gate failed in a way that no knob mends, whatever the nodes are called."""
+        answered = {step.asked: step.branch for step in self.path}
+        return (
+            answered.get("sanity_clean", "yes") != "yes"
+            or answered.get("gate_passed") == "undecidable"
+            or answered.get("fix_left") == "head"
+        )
+
 
 @cache
 def load_playbook() -> Playbook:
@@ -90,16 +111,40 @@ def load_playbook() -> Playbook:
     return parse_playbook((files("tui.control") / "playbook.toml").read_text(), "playbook.toml")
 
 
+def playbook_of(file: RunsFile) -> Playbook:
+    """The playbook of a room: its own (`[room] playbook`), else the packaged one.
+
+    Raises:
+        ConfigError: it cannot be read or does not hold together; names file, node and mistake.
+    """
+    path = file.playbook_path
+    if path is None:
+        return load_playbook()
+    try:
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        where = f"{file.path}, [room] playbook: {path}"
+        raise ConfigError(f"{where} cannot be read ({error.strerror}). Name another file, or remove the key.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Save it as UTF-8.") from None
+    return parse_playbook(text, str(path))
+
+
 def parse_playbook(text: str, where: str) -> Playbook:
-    """Check a playbook: every node can be reached, every branch leads somewhere, every walk ends.
+    """Check a playbook: every node can be reached, every answer has a branch, every walk ends.
+
+    Args:
+        text: TOML.
+        where: its file, for messages.
 
     Raises:
         ConfigError: names the node and the mistake.
     """
     try:
         tables = tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not valid TOML: {error}.") from None
+    except (tomli.TOMLDecodeError, RecursionError, ValueError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(f"{where}: not valid TOML: {reason}.") from None
     playbook = convert_section(tables, Playbook, where=where)
     if playbook.start not in playbook.node:
         raise ConfigError(
@@ -107,9 +152,13 @@ def parse_playbook(text: str, where: str) -> Playbook:
         )
     for name, node in playbook.node.items():
         _check_node(playbook, name, node, f"{where}, [node.{name}]")
-    unreached = set(playbook.node) - _reachable(playbook, playbook.start, (), where)
+    rows: dict[str, int] = {}
+    total = _count_rows(playbook, playbook.start, (), rows, where)
+    unreached = sorted(playbook.node.keys() - rows)
     if unreached:
-        raise ConfigError(f"{where}: no branch leads to {', '.join(sorted(unreached))}.")
+        raise ConfigError(f"{where}: no branch leads to {', '.join(unreached)}.")
+    if total > MAX_ROWS:
+        raise ConfigError(f"{where}: its tree has {total:,} rows, and {MAX_ROWS:,} at most can be walked by hand.")
     return playbook
 
 
@@ -121,10 +170,10 @@ def locate(situation: Situation, playbook: Playbook | None = None) -> Position:
     words = _words(situation)
     while (node := playbook.node[name]).asks:
         answer = PREDICATES[node.asks](situation)
-        path.append(Step(name, fill(node.question, words), answer.branch, answer.evidence))
+        path.append(Step(name, fill(node.question, words), answer.branch, answer.evidence, node.asks))
         name = node.answers[answer.branch]
     rungs = tuple(situation.rungs)
-    faults = [step.evidence for step in path if step.node == "clean"]
+    faults = [step.evidence for step in path if step.asked == "sanity_clean"]
     words |= {"faults": faults[0]} if faults else {}
     title, say = fill(node.title, words), fill(node.say, words)
     return Position(tuple(path), name, title, say, tuple(node.actions), tuple(node.auto), rungs, words)
@@ -148,6 +197,10 @@ def usual_words(gate: Gate, eval_epoch: int) -> dict[str, str]:
     }
 
 
+WORDS = tuple(usual_words(Gate(), 0))
+"""Words in braces that a playbook may use."""
+
+
 def _words(situation: Situation) -> dict[str, str]:
     upcoming = next((rung for rung in situation.rungs if rung.standing == "next"), None)
     words = usual_words(situation.run.gate, situation.smoke_epoch)
@@ -168,20 +221,30 @@ def _check_node(playbook: Playbook, name: str, node: Node, where: str) -> None:
         raise ConfigError(f"{where}: a node that asks needs answers, and only such a node has them.")
     if node.asks and node.asks not in PREDICATES:
         raise ConfigError(f'{where}: unknown predicate "{node.asks}".{suggestion(node.asks, PREDICATES)}')
+    known = BRANCHES.get(node.asks, frozenset())
     for branch, target in node.answers.items():
+        if branch not in known:
+            raise ConfigError(f'{where}: {node.asks} never answers "{branch}".{suggestion(branch, known)}')
         if target not in playbook.node:
             raise ConfigError(
                 f'{where}: branch "{branch}" leads to no node: "{target}".{suggestion(target, playbook.node)}'
             )
+    missing = sorted(known - node.answers.keys())
+    if missing:
+        raise ConfigError(f"{where}: no branch for {', '.join(missing)}, which {node.asks} may answer.")
+    for word in re.findall(r"\{([^{}]*)\}", f"{node.question} {node.title} {node.say}"):
+        if word not in WORDS:
+            raise ConfigError(f'{where}: nothing stands for "{{{word}}}".{suggestion(word, WORDS)}')
     for action in (*node.actions, *node.auto):
         if action not in ACTIONS:
             raise ConfigError(f'{where}: unknown action "{action}".{suggestion(action, ACTIONS)}')
 
 
-def _reachable(playbook: Playbook, name: str, above: tuple[str, ...], where: str) -> set[str]:
+def _count_rows(playbook: Playbook, name: str, above: tuple[str, ...], known: dict[str, int], where: str) -> int:
+    """Rows of the tree below and with a node; `known` takes in every node that is met."""
     if name in above:
         raise ConfigError(f"{where}: the walk goes round in circles at {name}.")
-    found = {name}
-    for target in playbook.node[name].answers.values():
-        found |= _reachable(playbook, target, (*above, name), where)
-    return found
+    if name not in known:
+        targets = playbook.node[name].answers.values()
+        known[name] = 1 + sum(_count_rows(playbook, target, (*above, name), known, where) for target in targets)
+    return known[name]

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.run.gates import Judgement
 from engine.run.settings import Gate
+from tui.control.timeline import timeline
 from tui.control.views import RunView
 
 STATUS_SCHEMA = 1
@@ -72,6 +73,7 @@ def _run_record(view: RunView, now: float) -> dict[str, Any]:
         "gates": [_gate_record(gate, view.gate_judgement(gate)) for gate in view.spec.gates],
         "parent": view.spec.parent,
         "eta_s": view.eta_s(view.spec.config.epochs, now),
+        "timeline": [milestone.record() for milestone in timeline(view, now)],
     }
 
 

@@ -13,7 +13,8 @@ from tui.control.diagnosis.facts import gather
 from tui.control.jobs import JOBS
 from tui.control.journal import Decision
 from tui.control.plans import RestartPlan
-from tui.control.playbook import Position
+from tui.control.playbook import Playbook, Position
+from tui.control.probe.plan import ProbeIntent
 from tui.control.usage import MachineUsage
 from tui.control.views import RunView, Watcher
 
@@ -30,11 +31,15 @@ class Scene:
     pair: tuple[RunView | None, RunView | None] = (None, None)
     """The two runs that stand side by side: a model and its baseline."""
     pair_names: tuple[str, str] = ("mamba_s", "amn")
+    playbook: Playbook | None = None
+    """The tree that the room walks; None for the packaged one."""
     position: Position | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
     """What ails the selected run, the likeliest cause first; none for a healthy one."""
     plan: RestartPlan | None = None
     """What the restart key would do; None if it does not apply."""
+    probe: ProbeIntent | None = None
+    """What the probe's key would do; None if it does not apply."""
     override: RestartPlan | None = None
     """The restart that a written reason would let happen; None where it is a start that the preflight blocks."""
     reasons: dict[str, str] = field(default_factory=dict)
@@ -76,13 +81,16 @@ def build_scene(
     attempt("start", lambda: actions.check_start(model_name, views))
     attempt("start_baseline", lambda: actions.check_start(baseline_name, views))
     undo = attempt("undo", actions.check_undo)
-    plan = position = override = None
+    plan = position = probe = override = None
     if selected is None:
-        reasons |= dict.fromkeys(("restart", "override", "stop", "resume", "kill", *JOBS), "no run is selected")
+        reasons |= dict.fromkeys(
+            ("restart", "probe", "override", "stop", "resume", "kill", *JOBS), "no run is selected"
+        )
     else:
         run = selected
         position = actions.position(run, views)
         plan = attempt("restart", lambda: actions.plan_restart(run, views))
+        probe = attempt("probe", lambda: actions.plan_probe(run))
         override = attempt("override", lambda: actions.check_override(run, views))
         for job in JOBS:
             attempt(job, partial(actions.check_job, run, job))
@@ -97,9 +105,11 @@ def build_scene(
         selected=selected,
         pair=choose_pair(views, selected, actions.file.room.compare),
         pair_names=(model_name, baseline_name),
+        playbook=actions.playbook,
         position=position,
         diagnoses=tuple(diagnose(gather(selected))) if selected else (),
         plan=plan if isinstance(plan, RestartPlan) else None,
+        probe=probe if isinstance(probe, ProbeIntent) else None,
         override=override if isinstance(override, RestartPlan) else None,
         reasons=reasons,
         undone=actions.journal.undone(),

@@ -21,6 +21,7 @@ from engine.run.preflight import PreflightReport, read_preflight
 from engine.run.settings import Gate
 from engine.run.spec import RunSpec
 from engine.run.state import RunState, Status, derive_status
+from tui.control.probe.record import ProbeReport, probe_file, read_probe
 
 Report = TypeVar("Report")
 CLOCK_SLACK_S = 1.0
@@ -47,6 +48,8 @@ class RunView:
     """The alignment head that was fitted to its best checkpoint, and what it changed."""
     reranker: RerankReport | None = None
     """The reranker, likewise."""
+    probe: ProbeReport | None = None
+    """What short runs of the ladder's fixes have found; None where it was not probed."""
     jobs: dict[str, Life] = field(default_factory=dict)
     """Evaluations started, by name, with how they fare."""
     catching_up: bool = False
@@ -177,14 +180,15 @@ class Watcher:
         preflight = self._read(view.directory, view.directory.preflight_file, read_preflight)
         head = self._read(view.directory, view.directory.evals / "align.json", read_head_report)
         reranker = self._read(view.directory, view.directory.evals / "rerank.json", read_rerank_report)
+        probe = self._read(view.directory, probe_file(view.directory), read_probe)
         status, reason = derive_status(view.state, life, time.time(), self.stall_s)
         catching_up = reader.behind
         if catching_up and status is Status.STALLED:  # its newest events are not read yet
             status, reason = Status.RUNNING, ""
-        now = (life, preflight, evals, head, reranker, jobs, status, reason, catching_up)
+        now = (life, preflight, evals, head, reranker, probe, jobs, status, reason, catching_up)
         changed = bool(events) or restarted or now != _known(view)
-        view.life, view.preflight, view.evals, view.head, view.reranker = now[:5]
-        view.jobs, view.status, view.reason, view.catching_up = now[5:]
+        view.life, view.preflight, view.evals, view.head, view.reranker, view.probe = now[:6]
+        view.jobs, view.status, view.reason, view.catching_up = now[6:]
         view.version += changed
         is_busy = status.is_alive or catching_up or any(job.lock_held for job in jobs.values())
         if is_busy or status is Status.QUEUED:
@@ -212,8 +216,8 @@ def read_jobs(run: RunDirectory) -> dict[str, Life]:
 
 
 def _known(view: RunView) -> tuple[object, ...]:
-    fitted = (view.head, view.reranker)
-    return (view.life, view.preflight, view.evals, *fitted, view.jobs, view.status, view.reason, view.catching_up)
+    reports = (view.head, view.reranker, view.probe)
+    return (view.life, view.preflight, view.evals, *reports, view.jobs, view.status, view.reason, view.catching_up)
 
 
 def _marks(run: RunDirectory) -> tuple[int, ...]:

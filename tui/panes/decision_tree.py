@@ -10,6 +10,8 @@ from textual.content import Content
 
 from tui.control.ladder import Rung
 from tui.control.playbook import Position, describe_rung, load_playbook
+from tui.control.probe.plan import JOB as PROBE_JOB
+from tui.control.probe.report import COMPACT_HEADING, compact_rows, progress_line
 from tui.control.scene import Scene
 from tui.keymap import ACTION_KEYS
 from tui.panes.pane import Pane
@@ -18,6 +20,7 @@ from tui.panes.words import lines, signed
 from tui.widgets.steady_text import SteadyText
 
 _BRANCH_STYLE = {"yes": "$text-success", "no": "$text-error"}
+_PROBE_STYLE = {"helps": "$text-success", "worse": "$text-error", "unknown": "$foreground-muted"}
 
 
 class DecisionTreePane(Pane):
@@ -43,7 +46,9 @@ class DecisionTreePane(Pane):
             self.query_one(PlaybookTree).use_ascii()
 
     def show(self, scene: Scene) -> None:
-        self.query_one(PlaybookTree).mark(scene.position)
+        tree = self.query_one(PlaybookTree)
+        tree.show_playbook(scene.playbook or load_playbook())
+        tree.mark(scene.position)
         self.query_one("#position", SteadyText).show(lines(*self._rows(scene)))
 
     def _rows(self, scene: Scene) -> Iterator[Content]:
@@ -58,6 +63,7 @@ class DecisionTreePane(Pane):
             names = ", ".join(f"{found.signature} {found.confidence:.2f}" for found in alarms)
             yield self.say(f"diagnosis: {names}", "bold $text-warning")
         yield from self._plan_rows(scene)
+        yield from self._probe_rows(scene)
         yield from self._key_rows(scene, position)
         yield self.say(position.say)
         yield from self._diagnosis_rows(scene)
@@ -98,6 +104,25 @@ class DecisionTreePane(Pane):
             for key, old, new in scene.plan.change:
                 yield self.say(f"  R  {key}: {old} → {new}  (on {scene.plan.base.id})", "bold")
             yield self.say(f"  {scene.plan.rung.fix.reason}", "$foreground-muted")
+
+    def _probe_rows(self, scene: Scene) -> Iterator[Content]:
+        """What a probe has found; where there is none and a restart is due, the key that starts one."""
+        report = scene.selected.probe if scene.selected is not None else None
+        job = scene.selected.jobs.get(PROBE_JOB) if scene.selected is not None else None
+        if scene.plan is not None and scene.probe is not None and (report is None or report.state != "done"):
+            key, label = ACTION_KEYS["probe"]
+            yield self.say(f"  {key}  {label}", "bold")
+        if report is None:
+            return
+        if job is not None and job.lock_held:
+            yield self.say(progress_line(report), "$text-accent")
+        elif report.state != "done":
+            yield self.say("the probe ended before its time; P goes on with it", "$text-warning")
+        for number, line in enumerate(report.recommendation):
+            yield self.say(f"{'' if number else 'probe: '}{line}", "" if number else "bold $text-success")
+        yield self.say(COMPACT_HEADING, "$foreground-muted")
+        for line, row in compact_rows(report):
+            yield self.say(line, _PROBE_STYLE.get(row.verdict, ""))
 
     def _ladder_rows(self, rungs: tuple[Rung, ...]) -> Iterator[Content]:
         if not any(rung.standing == "tried" for rung in rungs):

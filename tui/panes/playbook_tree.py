@@ -37,6 +37,16 @@ class PlaybookTree(Tree[Branch]):
         self.ICON_NODE, self.ICON_NODE_EXPANDED = "> ", "v "
         self._plain = True
 
+    def show_playbook(self, playbook: Playbook) -> None:
+        """Show another tree, as a person has edited it; the same one stays as it is, walked to wherever it was."""
+        if playbook == self._playbook:
+            return
+        self._playbook = playbook
+        self._taken = []
+        self.reset("", ("", playbook.start))
+        self._grow(self.root)
+        self.root.expand()
+
     def mark(self, position: Position | None) -> None:
         """Open and mark the path that was taken, and unmark the one before."""
         taken = _branches(self._playbook.start, position) if position else []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from textual.content import Content
 from textual.reactive import reactive
 
+from tui.control.projection import project
 from tui.control.report import duration
 from tui.control.scene import Scene
 from tui.control.views import RunView
@@ -15,6 +16,9 @@ from tui.widgets.steady_text import SteadyText
 
 _LABELS_FROM_WIDTH = 110
 """Narrower terminals get the numbers without their names, so that gate, baseline and floor still fit."""
+
+_HEADING_FROM_WIDTH = 200
+"""Narrower ones leave out where val_cosine is heading: the decision tree says it."""
 
 
 class StatusStrip(SteadyText):
@@ -61,6 +65,7 @@ class StatusStrip(SteadyText):
         value = number(latest.val_cosine if latest else None)
         yield say(done if is_narrow else f"ep {done}", plain=self.plain)
         yield say(value if is_narrow else f"val_cos {value}", plain=self.plain)
+        yield from self._heading(run)
         yield self._gate(run)
         yield from self._bounds(scene, run)
         if run.status.is_alive:
@@ -68,6 +73,13 @@ class StatusStrip(SteadyText):
         reason = "blocked by the preflight (4, 8)" if run.is_blocked and not run.status.is_alive else run.reason
         if reason:
             yield say(reason, "$text-warning", plain=self.plain)
+
+    def _heading(self, run: RunView) -> Iterator[Content]:
+        """Where val_cosine is heading, where there is room to say it."""
+        series = [(row.epoch, row.val_cosine) for row in run.state.epochs if row.val_cosine is not None]
+        found = project(series, run.spec.config.epochs)
+        if found is not None and run.status.is_alive and self.app.size.width >= _HEADING_FROM_WIDTH:
+            yield say(f"→ {found.words()}", "$foreground-muted", plain=self.plain)
 
     def _gate(self, run: RunView) -> Content:
         judged = run.gate_judgement(run.gate)

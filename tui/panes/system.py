@@ -1,4 +1,4 @@
-"""System: what the runs cost this machine, and when the next gate and the end are due."""
+"""System: what the runs cost this machine, and when its gates, evaluations and end are due."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from textual.content import Content
 
 from tui.control.report import duration
 from tui.control.scene import Scene
+from tui.control.timeline import Milestone, timeline
 from tui.control.usage import ProcessUsage
 from tui.control.views import RunView
 from tui.panes.pane import Pane
@@ -54,9 +55,16 @@ class SystemPane(Pane):
         pace = f"{last.windows_per_s:.0f} windows/s" if last else "no step yet"
         room = f", checkpoint {saved.bytes / 1e6:.0f} MB" if saved else ""
         yield self.say(f"  {pace}{room}", "$foreground-muted")
-        gate, end = view.eta_s(view.gate.epoch, now), view.eta_s(view.spec.config.epochs, now)
-        gate_words = "gate judged" if gate == 0 else f"gate in {duration(gate)}"
-        yield self.say(f"  {gate_words}, end in {duration(end)}", "$foreground-muted")
+        due = ", ".join(_words(milestone) for milestone in timeline(view, now))
+        yield self.say(f"  {due}", "$foreground-muted")
+
+
+def _words(at: Milestone) -> str:
+    """`gate val_cosine@2 in 40s`."""
+    due = f"in {duration(at.eta_s)}" if at.eta_s is not None else f"after epoch {at.epoch}"
+    done = f"after {duration(at.trained_s)}" if at.trained_s is not None else "done"
+    said = {"done": done, "due": due, "overdue": f"due since epoch {at.epoch}", "never": "never"}
+    return f"{at.what} {said[at.when]}"
 
 
 def _gib(count: int) -> str:

@@ -1,0 +1,33 @@
+"""The system pane: what is ahead of every run that is alive, in words."""
+
+from __future__ import annotations
+
+import msgspec
+from recorded import AMN_HISTORY, make_spec, make_view, run_events
+
+from engine.run.settings import EvalConfig
+from tui.control.scene import Scene
+from tui.control.usage import MachineUsage
+from tui.panes.system import SystemPane
+
+USAGE = MachineUsage(
+    cpu_percent=10.0, cores=2, memory_used_bytes=1, memory_total_bytes=2, disk_free_bytes=3, processes={}
+)
+
+
+def rows(*values: float) -> list[str]:
+    evals = {"smoke": EvalConfig(at_epoch=4), "full": EvalConfig(at_epoch=0)}
+    spec = msgspec.structs.replace(make_spec(), evals=evals)
+    run = make_view(spec, run_events(spec, values))
+    scene = Scene(now=run.state.last_t, tick=1, views=(run,), usage=USAGE)
+    return [row.plain.strip() for row in SystemPane()._rows(scene)]
+
+
+def test_a_living_run_shows_its_gates_evaluations_and_end() -> None:
+    assert rows(*AMN_HISTORY[:2])[-1] == (
+        "gate val_cosine@2 after 2m, smoke evaluation in 2m, full evaluation in 10m, end in 10m"
+    )
+
+
+def test_an_evaluation_nobody_asked_for_is_due() -> None:
+    assert "smoke evaluation due since epoch 4" in rows(*AMN_HISTORY)[-1]
