@@ -283,6 +283,13 @@ def test_contain50_tells_a_retrieval_gap_from_ranking() -> None:
     assert signatures(with_eval({"contain50": None, "r5": 0.0, "eff5": None})) == []
 
 
+def test_a_gate_whose_bar_lies_within_noise_is_no_alarm() -> None:
+    short = with_eval({"contain50": 0.735, "r5": 0.38, "eff5": 0.7})
+    assert signatures(short) == ["ranking"]
+    assert short.evaluation
+    assert signatures(replace(short, evaluation=replace(short.evaluation, within_noise=frozenset({"r5"})))) == []
+
+
 def test_an_index_that_loses_what_exact_search_finds_is_a_retrieval_gap() -> None:
     found = diagnose(with_eval(on_index=Figures(0.57, 0.6, 0.4)))
     assert [one.signature for one in found] == ["retrieval_gap"]

@@ -67,6 +67,8 @@ class Evaluated:
     """0 where it is not on record."""
     gated: Mapping[str, tuple[float | None, float]]
     """Value and bar of its gates: contain50, r5, eff5."""
+    within_noise: frozenset[str] = frozenset()
+    """Gates whose bar lies inside the interval of their value: other articles could have turned the verdict."""
     model: Figures = Figures()
     """The model by exact search. Behind an alignment head its cosine is another one's, and left out."""
     on_index: Figures = Figures()
@@ -78,6 +80,11 @@ class Evaluated:
     def value(self, gate: str) -> float | None:
         """What was held against a gate."""
         return self.gated.get(gate, (None, 0.0))[0]
+
+    def shortfall(self, gate: str) -> tuple[float, float] | None:
+        """Value and bar of a gate that was missed by more than noise; None where it was not."""
+        value, bar = self.gated.get(gate, (None, 0.0))
+        return (value, bar) if value is not None and value < bar and gate not in self.within_noise else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,7 @@ def _newest_evaluation(reports: Mapping[str, EvalReport]) -> Evaluated | None:
         epoch=report.epoch,
         num_queries=report.num_queries,
         gated={gate.name: (finite(gate.value), gate.bar) for gate in report.gates},
+        within_noise=frozenset(gate.name for gate in report.gates if gate.interval and gate.interval.holds(gate.bar)),
         model=Figures(None, model.contain50, model.r5) if report.head else model,
         on_index=_figures(report.rows.get("model"), on_index=True),
         oracle=_figures(report.rows.get("oracle")),

@@ -62,8 +62,9 @@ def ranking(facts: Facts) -> Finding | None:
         return None
     found = []
     for gate, label in (("r5", "R@5"), ("eff5", "Eff@5")):
-        value, bar = seen.gated.get(gate, (None, 0.0))
-        if value is not None and value < bar:
+        short = seen.shortfall(gate)
+        if short is not None:
+            value, bar = short
             words = f"{label} {value:.3f} < {bar:.3f}, missed by {bar - value:.3f}, at Contain@50 {contained:.3f}"
             sure = confidence(value, bar=bar, fault=min(RANKING_FAULT, bar / 2)) if bar else 0.5
             found.append(Finding((words,), sure))
@@ -148,9 +149,10 @@ def _whose_fault(facts: Facts, seen: Evaluated, gap: float) -> tuple[str, ...]:
 
 
 def _not_contained(seen: Evaluated) -> Finding | None:
-    value, bar = seen.gated.get("contain50", (None, 0.0))
-    if value is None or value >= bar:
+    short = seen.shortfall("contain50")
+    if short is None:
         return None
+    value, bar = short
     words = f"Contain@50 {value:.3f} < {bar:.3f}, missed by {bar - value:.3f}"
     return Finding((words,), confidence(value, bar=bar, fault=min(GAP_CONTAIN50, bar / 2)))
 
