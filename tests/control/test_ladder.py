@@ -11,6 +11,7 @@ from engine.run.events import NonFiniteFound
 from engine.run.settings import LossConfig, Patch, RunConfig
 from engine.run.state import Status
 from tui.control.ladder import Rung, best_of, climb, family
+from tui.control.probe.record import ProbeReport, ProbeState, Row, Try
 from tui.control.views import RunView
 
 COLD: Patch = {"loss.temperature": 0.05}
@@ -46,6 +47,35 @@ def test_an_untried_ladder_begins_at_its_first_fix_and_tries_each_in_order() -> 
     rungs = climb(FIXES, run, [run])
     assert standings(rungs) == [(1, "next"), (1, "open"), (2, "open"), (3, "open"), (4, "verified"), (5, "open")]
     assert [rung.patch for rung in rungs if rung.patch] == PATCHES
+
+
+def probed(run: RunView, best: Sequence[Patch], *, state: ProbeState = "done") -> RunView:
+    """The run with a probe in which these patches help, the best first, and all others do not."""
+    others = [patch for patch in PATCHES if patch not in best]
+    rows = [Row(tried=Try(number=0, title="as it is"), trials=[], verdict="base")]
+    rows += [
+        Row(tried=Try(number=1, title="x", patch=patch), trials=[], verdict="helps", rank=rank)
+        for rank, patch in enumerate(best, start=1)
+    ]
+    rows += [Row(tried=Try(number=1, title="x", patch=patch), trials=[], verdict="worse") for patch in others]
+    run.probe = ProbeReport(run=run.id, metric="val_cosine", epoch=2, bar=0.5, state=state, rows=rows)
+    return run
+
+
+def test_a_probe_puts_what_it_measured_best_before_the_playbooks_order() -> None:
+    run = probed(root(), [MIXING, CONTRAST])
+    rungs = climb(FIXES, run, [run])
+    assert rung_of(rungs, MIXING).standing == "next"
+    assert sum(rung.standing == "next" for rung in rungs) == 1
+    tried = child(run, 2, MIXING, [0.2, 0.4])
+    assert rung_of(climb(FIXES, tried, [run, tried]), CONTRAST).standing == "next", "the second best comes after"
+    both = [run, tried, child(run, 3, CONTRAST, [0.2, 0.41])]
+    assert rung_of(climb(FIXES, run, both), COLD).standing == "next", "and then the playbook's order"
+
+
+def test_a_probe_that_is_not_done_or_finds_nothing_leaves_the_order_alone() -> None:
+    for run in (probed(root(), [MIXING], state="running"), probed(root(), [])):
+        assert rung_of(climb(FIXES, run, [run]), COLD).standing == "next"
 
 
 def test_a_tried_fix_keeps_what_it_brought_at_the_gates_epoch() -> None:

@@ -186,7 +186,8 @@ def fix_left(at: Situation) -> Answer:
         return Answer("head", broken.detail)
     if upcoming is None:
         return Answer("no", f"{sum(rung.standing == 'tried' for rung in rungs)} tried, none left")
-    return Answer("yes", f"fix {upcoming.number}: {upcoming.fix.title}")
+    found = f", {upcoming.detail}" if upcoming.detail else ""
+    return Answer("yes", f"fix {upcoming.number}: {upcoming.fix.title}{found}")
 
 
 def blocking_items(judged: PreflightJudged) -> list[str]:

@@ -7,7 +7,7 @@ brought is measured against that run at the same epoch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from engine.run.convert import ConfigError
@@ -67,12 +67,14 @@ def gate_value(view: RunView) -> float | None:
 
 
 def climb(fixes: Sequence[Fix], run: RunView, views: Sequence[RunView]) -> list[Rung]:
-    """Every try of every fix in order, as it stands for this run's family. At most one is `next`."""
+    """Every try of every fix in order, as it stands for this run's family. At most one is `next`.
+
+    That is the first one that is open; where the family was probed, the one that was measured best.
+    """
     members = family(run, views)
     base = best_of(members, run)
     by_id = {view.id: view for view in members}
     rungs: list[Rung] = []
-    is_next_found = False
     for number, fix in enumerate(fixes, start=1):
         if fix.verify:
             rungs.append(_verified(number, fix, run))
@@ -84,10 +86,31 @@ def climb(fixes: Sequence[Fix], run: RunView, views: Sequence[RunView]) -> list[
                 rungs.append(Rung(number, fix, patch, "tried", child.id, effect))
                 continue
             blocked = _blocked(base, patch)
-            standing: Standing = "no change" if blocked else "open" if is_next_found else "next"
-            is_next_found = is_next_found or standing == "next"
-            rungs.append(Rung(number, fix, patch, standing, detail=blocked))
-    return rungs
+            rungs.append(Rung(number, fix, patch, "no change" if blocked else "open", detail=blocked))
+    return _with_next(rungs, _measured_order(base, run, members))
+
+
+def _measured_order(base: RunView, run: RunView, members: Sequence[RunView]) -> list[Patch]:
+    """Patches that a probe of the family found to help, the best first; of the base's own probe if there is one."""
+    probes = (view.probe for view in (base, run, *reversed(members)))
+    probe = next((probe for probe in probes if probe is not None and probe.state == "done"), None)
+    helping = [row for row in probe.rows if row.verdict == "helps" and row.rank] if probe else []
+    return [row.tried.patch for row in sorted(helping, key=lambda row: row.rank)]
+
+
+def _with_next(rungs: list[Rung], measured: Sequence[Patch]) -> list[Rung]:
+    """The rungs with one of the open tries made the next."""
+    upcoming = [index for index, rung in enumerate(rungs) if rung.standing == "open" and rung.patch]
+    if not upcoming:
+        return rungs
+    best = [index for patch in measured for index in upcoming if rungs[index].patch == patch]
+    index = best[0] if best else upcoming[0]
+    found = "the probe measured it best" if best else ""
+    return [
+        *rungs[:index],
+        replace(rungs[index], standing="next", detail=found),
+        *rungs[index + 1 :],
+    ]
 
 
 def _blocked(base: RunView, patch: Patch) -> str:

@@ -101,10 +101,11 @@ class Plans:
         untried = [rung for rung in rungs if rung.standing in {"next", "open"}]
         if not untried:
             raise RefusedError(self._why_no_rung(fix, rungs))
+        rung = next((rung for rung in untried if rung.standing == "next"), untried[0])
         base = best_of(family(run, views), run)
-        config = apply_patch(base.spec.config, untried[0].patch)
+        config = apply_patch(base.spec.config, rung.patch)
         known = frozenset(view.id for view in views)
-        return RestartPlan(run, base, untried[0], config, position.evidence, override, known)
+        return RestartPlan(run, base, rung, config, position.evidence, override, known)
 
     def check_stop(self, run: RunView) -> None:
         """Raises RefusedError unless the run can be asked to stop."""
