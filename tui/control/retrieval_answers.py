@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from tui.control.answers import NARROW, RETRIEVAL_LABELS, Answer, Situation, newest_eval, summary
-
-FAR_BELOW = 0.1
-"""A cosine on the queries this far below val_cosine is no noise: sound data differ by less than 0.01, and the record
-that taught the playbook this signature by 0.26."""
+from tui.control.diagnosis.of_retrieval import EVAL_GAP
 
 
 def smoke_passed(at: Situation) -> Answer:
@@ -30,7 +27,7 @@ def signature(at: Situation) -> Answer:
         return Answer("retrieval", "no row of the model in the report")
     model = report.rows["model"]
     val_cosine = record.val_cosine if record else None
-    if model.cosine is not None and val_cosine is not None and val_cosine - model.cosine > FAR_BELOW:
+    if model.cosine is not None and val_cosine is not None and val_cosine - model.cosine >= EVAL_GAP:
         return Answer("far_below", f"cosine {model.cosine:.3f} on the queries, val_cosine {val_cosine:.3f}")
     missed = {gate.name for gate in report.gates if gate.verdict == "missed"}
     floor, oracle = report.rows.get("context_mean"), report.rows.get("oracle")
