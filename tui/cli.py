@@ -26,6 +26,7 @@ from tui.control.report import status_record, status_table
 from tui.control.views import RunView, Watcher
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose
+from tui.verbs_mend import make_mend
 from tui.verbs_probe import make_probe
 from tui.verbs_scenarios import scenarios_command
 
@@ -332,5 +333,6 @@ def clean_lines(log: Path) -> str:
 
 
 main.add_command(make_diagnose(place_options, open_place))
+main.add_command(make_mend(place_options, open_place))
 main.add_command(make_probe(place_options, open_place))
 main.add_command(scenarios_command)

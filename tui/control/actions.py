@@ -28,6 +28,7 @@ JOURNALED_AS: dict[JobAction, ActionName] = {
     "evaluate": "evaluate",
     "evaluate_full": "evaluate",
     "evaluate_fitted": "evaluate",
+    "evaluate_tuned": "evaluate",
     "align": "align",
     "rerank": "rerank",
     "preflight": "preflight",

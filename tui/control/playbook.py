@@ -25,7 +25,7 @@ from tui.control.predicates import BRANCHES, PREDICATES
 
 ACTIONS = (
     *("start", "start_baseline", "restart", "override", "stop", "resume", "kill", "undo"),
-    *("preflight", "evaluate", "evaluate_full", "align", "rerank", "evaluate_fitted"),
+    *("preflight", "evaluate", "evaluate_full", "evaluate_tuned", "align", "rerank", "evaluate_fitted"),
 )
 MAX_BYTES = 1_000_000
 """A playbook larger than this is not a playbook; refused before it is parsed."""
@@ -180,9 +180,10 @@ def locate(situation: Situation, playbook: Playbook | None = None) -> Position:
 
 
 def describe_rung(rung: Rung) -> str:
-    """`Fix 1, Temperature: loss.temperature = 0.05`."""
-    patch = ", ".join(f"{key} = {value}" for key, value in rung.patch.items()) or rung.fix.verify
-    return f"Fix {rung.number}, {rung.fix.title}: {patch}"
+    """`Fix 1, Temperature: loss.temperature = 0.05`; a remedy has no number."""
+    patch = rung.words or rung.fix.verify
+    number = f"Fix {rung.number}, " if rung.number else ""
+    return f"{number}{rung.fix.title}: {patch}"
 
 
 def usual_words(gate: Gate, eval_epoch: int) -> dict[str, str]:
