@@ -154,16 +154,14 @@ def test_what_ails_is_mended_before_the_gate_where_waiting_would_prove_nothing(r
     run = room.start(*LONG, "--values", "0.55", "--update-per-lr", "3000")
     room.wait_epoch(run, 1)
     pilot = pilot_of(room, run, AutopilotConfig(allow=["mend", "evaluate"]))
-    for expected in (1e-4, 1e-5):
-        turn = look(room, pilot)
-        assert turn.acted
-        assert f"optimizer.lr = {expected:g} (remedy of exploding)" in turn.words
-        child = room.views()[-1]
-        assert child.spec.config.optimizer.lr == expected
-        assert not look(room, pilot).acted, "the child has ended no epoch yet"
-        room.wait_epoch(child.directory, 1)
+    turn = look(room, pilot)
+    assert turn.acted
+    assert "optimizer.lr = 1.7e-06 (remedy of exploding)" in turn.words, "3.0 of the weights a step become 0.005"
+    child = room.views()[-1]
+    assert not look(room, pilot).acted, "the child has ended no epoch yet"
+    room.wait_epoch(child.directory, 1)
     assert not look(room, pilot).acted, "healthy now, and the gate is not there yet"
-    assert [entry.action for entry in room.actions.journal.read() if entry.phase == "done"][1:] == ["restart"] * 2
+    assert [entry.action for entry in room.actions.journal.read() if entry.phase == "done"][1:] == ["restart"]
 
 
 def test_without_leave_to_mend_it_walks_the_playbook(room: Person) -> None:

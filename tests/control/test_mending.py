@@ -13,6 +13,7 @@ from engine.run.settings import RunConfig
 from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import Status
 from tui.control.diagnosis.catalogue import load_catalogue, parse_catalogue
+from tui.control.diagnosis.facts import Facts
 from tui.control.diagnosis.mends import Factor, Mend, resolve
 from tui.control.mending import ailing, carry_out, check_mend, plan_mend
 from tui.control.plans import RefusedError
@@ -33,7 +34,7 @@ def view_of(spec: RunSpec, **numbers: float) -> RunView:
 
 def test_factors_become_values_and_what_is_so_already_is_left_out() -> None:
     mend = Mend(patch={"optimizer.lr": Factor(times=0.1), "sampler.batch_size": Factor(times=2.0), "seed": 0})
-    assert resolve(mend, RunConfig()) == {"optimizer.lr": 1e-4, "sampler.batch_size": 512}
+    assert resolve(mend, RunConfig(), Facts()) == {"optimizer.lr": 1e-4, "sampler.batch_size": 512}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_factors_become_values_and_what_is_so_already_is_left_out() -> None:
 )
 def test_what_is_no_setting_or_leaves_its_range_is_refused(patch: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match="(?i)" + words):
-        resolve(Mend(patch=patch), RunConfig())  # type: ignore[arg-type]
+        resolve(Mend(patch=patch), RunConfig(), Facts())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_every_mend_that_ships_changes_the_default_settings_or_does_a_job() -> N
     usual = apply_patch(RunConfig(), {"queue.size": 64, "loss.mask_same_article": False, "precision": "bf16"})
     for signature in load_catalogue().values():
         for mend in signature.mend:
-            assert bool(resolve(mend, usual)) == (mend.does == "restart")
+            assert bool(resolve(mend, usual, Facts())) == (mend.does == "restart")
 
 
 def test_a_healthy_run_has_nothing_to_mend() -> None:
@@ -81,19 +82,19 @@ def test_a_healthy_run_has_nothing_to_mend() -> None:
 def test_the_remedy_of_the_first_cause_is_planned_with_its_evidence() -> None:
     run = view_of(make_spec(), update_ratio=0.4)
     plan = plan_mend(run, [run])
-    assert (plan.diagnosis.signature, plan.does, plan.change) == ("exploding", "restart", "optimizer.lr = 0.0001")
+    assert (plan.diagnosis.signature, plan.does, plan.change) == ("exploding", "restart", "optimizer.lr = 1.2e-05")
     assert plan.restart is not None
     assert "40.0% of the weights" in plan.restart.evidence[0]
-    assert "optimizer.lr: 0.001 → 0.0001" in plan.lines()
+    assert "optimizer.lr: 0.001 → 1.2e-05" in plan.lines()
 
 
 def test_what_was_tried_on_the_run_is_not_tried_again_and_its_child_is_mended_in_its_turn() -> None:
     run = view_of(make_spec(), update_ratio=0.4)
-    spec = make_spec(number=2, parent=run.spec, patch={"optimizer.lr": 1e-4}, fix="Remedy of exploding")
+    spec = make_spec(number=2, parent=run.spec, patch={"optimizer.lr": 1.2e-5}, fix="Remedy of exploding")
     child = view_of(spec, update_ratio=0.4)
     with pytest.raises(RefusedError, match="were tried"):
         plan_mend(run, [run, child])
-    assert plan_mend(child, [run, child]).change == "optimizer.lr = 1e-05"
+    assert plan_mend(child, [run, child]).change == "optimizer.lr = 1.5e-07"
 
 
 def test_a_gradient_that_is_gone_is_no_learning_rate_that_is_too_low() -> None:
@@ -101,7 +102,7 @@ def test_a_gradient_that_is_gone_is_no_learning_rate_that_is_too_low() -> None:
     with pytest.raises(RefusedError, match="vanishing: no key mends that"):
         plan_mend(gone, [gone])
     small = view_of(make_spec(), grad_norm=0.5, update_ratio=1e-5)
-    assert plan_mend(small, [small]).change == "optimizer.lr = 0.01"
+    assert plan_mend(small, [small]).change == "optimizer.lr = 0.0025"
 
 
 def test_applied_it_starts_a_child_stops_the_run_and_can_be_undone(room: Person) -> None:

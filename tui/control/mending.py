@@ -131,7 +131,7 @@ def _applied(mend: Mend, found: Diagnosis, run: RunView, views: Sequence[RunView
     if mend.does != "restart":
         return None if _is_done(mend.does, run) else MendPlan(found, mend.does)
     try:
-        patch = resolve(mend, run.spec.config)
+        patch = resolve(mend, run.spec.config, gather(run))
     except ConfigError:  # a multiple that leaves the setting's range
         return None
     title = f"Remedy of {found.signature}"

@@ -22,10 +22,25 @@ from tui.control.diagnosis.of_training import SMALL_GRADIENT
 MendAction = Literal["restart", "resume", "kill", "rerank", "evaluate_fitted", "evaluate_tuned"]
 
 
+FARTHEST = 1000.0
+"""Times that a number is changed at most at once: a ratio measured in weights that have blown up says no more."""
+
+
 class Factor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new value as a multiple of the old one."""
 
     times: Annotated[float, Meta(gt=0.0)]
+    update_ratio: Annotated[float, Meta(gt=0.0)] | None = None
+    """Where it is on record how much of the weights a step changes: the multiple that brings that to this much instead,
+    if it goes the same way. Adam's steps are as long as the learning rate, whatever the gradient."""
+
+    def of(self, facts: Facts) -> float:
+        """The multiple for a run."""
+        ratios = [ratio for _, ratio in facts.series("update_ratio") if ratio > 0]
+        if self.update_ratio is None or not ratios:
+            return self.times
+        aimed = min(FARTHEST, max(1 / FARTHEST, self.update_ratio / max(ratios)))
+        return aimed if (aimed < 1) == (self.times < 1) else self.times
 
 
 class Mend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,8 +57,13 @@ class Mend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("a restart needs a patch, and only a restart has one")
 
 
-def resolve(mend: Mend, config: RunConfig) -> Patch:
+def resolve(mend: Mend, config: RunConfig, facts: Facts) -> Patch:
     """A restart's patch for a run of these settings: factors become values, and what is so already is left out.
+
+    Args:
+        mend: a restart; of anything else nothing comes.
+        config: of the run.
+        facts: what is on record of it.
 
     Raises:
         ConfigError: a key is no setting, or a value would leave its range.
@@ -54,7 +74,7 @@ def resolve(mend: Mend, config: RunConfig) -> Patch:
         if key not in known:
             raise ConfigError(f'unknown setting "{key}".{suggestion(key, known)}')
         old = read_setting(config, key)
-        new = _scaled(old, value.times, key) if isinstance(value, Factor) else value
+        new = _scaled(old, value.of(facts), key) if isinstance(value, Factor) else value
         if new != old:
             patch[key] = new
     apply_patch(config, patch)
@@ -64,7 +84,7 @@ def resolve(mend: Mend, config: RunConfig) -> Patch:
 def _scaled(old: PatchValue, times: float, key: str) -> PatchValue:
     if isinstance(old, bool | str):
         raise ConfigError(f'setting "{key}" is no number that could be multiplied.')
-    return max(1, round(old * times)) if isinstance(old, int) else float(f"{old * times:.3g}")
+    return max(1, round(old * times)) if isinstance(old, int) else float(f"{old * times:.2g}")
 
 
 def gradient_is_there(facts: Facts) -> bool:
@@ -102,7 +122,7 @@ def refuse_unknown(mend: Mend, where: str) -> None:
     if mend.when and mend.when not in CONDITIONS:
         raise ConfigError(f'{where}: unknown condition "{mend.when}".{suggestion(mend.when, CONDITIONS)}')
     try:
-        resolve(mend, _with_numbers())
+        resolve(mend, _with_numbers(), Facts())
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 
