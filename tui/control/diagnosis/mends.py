@@ -23,6 +23,8 @@ from tui.control.diagnosis.of_training import SMALL_GRADIENT
 MendAction = Literal["restart", "resume", "kill", "rerank", "evaluate_fitted", "evaluate_tuned"]
 
 
+JITTER = 0.002
+"""Of val_cosine in a healthy run that has levelled off, from epoch to epoch."""
 FARTHEST = 1000.0
 """Times that a number is changed at most at once: a ratio measured in weights that have blown up says no more."""
 
@@ -117,8 +119,15 @@ def index_loses(facts: Facts) -> bool:
     return facts.evaluation is not None and lost_by_index(facts.evaluation) is not None
 
 
+def still_rising(facts: Facts) -> bool:
+    """Training ended while val_cosine was still rising, by more than it jitters by."""
+    values = [value for _, value in facts.series("val_cosine")]
+    return len(values) > 1 and values[-1] - max(values[:-1]) > JITTER
+
+
 CONDITIONS: dict[str, Callable[[Facts], bool]] = {
-    condition.__name__: condition for condition in (gradient_is_there, without_contrast, with_contrast, index_loses)
+    condition.__name__: condition
+    for condition in (gradient_is_there, without_contrast, with_contrast, index_loses, still_rising)
 }
 
 
