@@ -19,7 +19,7 @@ from tui.widgets.braille import Raster
 from tui.widgets.cell_grid import Grid, Run
 from tui.widgets.plot_axes import draw_axes
 from tui.widgets.plot_data import Trace
-from tui.widgets.plot_forecast import draw_forecasts, label_forecasts
+from tui.widgets.plot_forecast import draw_forecasts, mark_forecasts
 from tui.widgets.plot_legend import legend
 from tui.widgets.plot_line import line_spans, visible
 from tui.widgets.plot_model import Area, Plot, drawable_levels, on_axis, shown_x
@@ -75,7 +75,7 @@ def draw(plot: Plot, width: int, height: int) -> list[list[Run]]:
         _draw_cursor(grid, plot, area)
         if plot.has_names:
             _label_levels(grid, plot, area)
-        label_forecasts(grid, plot, area, _COVERED | _LEVELS | {"mark"})
+        mark_forecasts(grid, plot, area, _COVERED | _LEVELS | {"mark"})
     return grid.rows()
 
 
@@ -111,11 +111,11 @@ def _draw_lines(grid: Grid, plot: Plot, area: Area) -> None:
         look = looks.look(trace.kind)
         spans = line_spans(trace, area.x, area.y, raster.dot_columns, raster.dot_rows)
         raster.add(spans, look.ascii_dash if plot.ascii_only else look.dash, trace.kind)
+    owners = {trace.kind: (looks.look(trace.kind).ascii_line, looks.series_style(trace.kind)) for trace in plot.traces}
+    owners |= {_RAW - index: (looks.ASCII_RAW, looks.dim_style(trace.kind)) for index, trace in enumerate(plot.traces)}
     for row, column, character, owner in raster.cells():
         # straight into the lists: every one of these characters is one cell wide
-        is_raw = owner <= _RAW
-        plain = looks.ASCII_RAW if is_raw else looks.look(owner).ascii_line
-        style = looks.dim_style(plot.traces[_RAW - owner].kind) if is_raw else looks.series_style(owner)
+        plain, style = owners[owner]
         grid.characters[area.top + row][area.left + column] = character or plain
         grid.styles[area.top + row][area.left + column] = style
     for trace in reversed(plot.traces):
@@ -176,11 +176,13 @@ def _label_marks(grid: Grid, plot: Plot, area: Area) -> None:
     """Each mark's label beside it, in the highest row where nothing is drawn yet."""
     for mark in sorted(plot.marks, key=lambda mark: mark.x):
         column, label = area.column(mark.x), clean(mark.label)
-        if column is None or not label or column + 1 + cell_len(label) > area.left + area.width:
+        if column is None or not label:
             continue
+        right, cells = column + 1, cell_len(label)
+        begin = right if right + cells <= area.left + area.width else column - cells
         for row in range(area.top, area.top + area.height):
-            if grid.is_free(row, column + 1, cell_len(label), _COVERED | _LEVELS | {"mark"}):
-                grid.put(row, column + 1, label, "mark")
+            if begin >= area.left and grid.is_free(row, begin, cells, _COVERED | _LEVELS | {"mark"}):
+                grid.put(row, begin, label, "mark")
                 break
 
 

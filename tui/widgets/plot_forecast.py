@@ -49,7 +49,7 @@ def sample(kind: int, ascii_only: bool) -> str:
 
 
 def draw_forecasts(grid: Grid, plot: Plot, area: Area) -> None:
-    """Interval, middle and points of every forecast; the lines are drawn over it later."""
+    """Interval and middle of every forecast; rules and lines are drawn over it later."""
     for forecast in reversed(plot.forecasts):
         style = looks.dim_style(forecast.kind)
         band, guess = (looks.ASCII_BAND, looks.ASCII_GUESS) if plot.ascii_only else (looks.BAND, looks.GUESS)
@@ -70,17 +70,17 @@ def draw_forecasts(grid: Grid, plot: Plot, area: Area) -> None:
             middle_row = area.row(middle)
             if middle_row is not None and column % _DASH == 0:
                 grid.put(middle_row, area.left + column, guess, style)
-        for x, y in zip(forecast.xs[1:], forecast.ys[1:], strict=True):
-            value = on_axis(y, plot.log_y)
-            at, row_of_point = area.column(x), None if value is None else area.row(value)
-            if at is not None and row_of_point is not None:
-                hollow = looks.ASCII_GUESS if plot.ascii_only else looks.look(forecast.kind).hollow
-                grid.put(row_of_point, at, hollow, style)
 
 
-def label_forecasts(grid: Grid, plot: Plot, area: Area, taken: frozenset[str]) -> None:
-    """The word for it, where nothing is drawn, as near to its end as there is room."""
+def mark_forecasts(grid: Grid, plot: Plot, area: Area, taken: frozenset[str]) -> None:
+    """Its points, and the word for it where nothing is drawn, as near to its end as there is room."""
     for forecast in plot.forecasts:
+        hollow = looks.ASCII_GUESS if plot.ascii_only else looks.look(forecast.kind).hollow
+        for x, y in zip(forecast.xs[1:], forecast.ys[1:], strict=True):
+            placed = on_axis(y, plot.log_y)
+            at_x, at_y = area.column(x), None if placed is None else area.row(placed)
+            if at_x is not None and at_y is not None:
+                grid.put(at_y, at_x, hollow, looks.dim_style(forecast.kind))
         value = on_axis(forecast.ys[-1], plot.log_y) if forecast.ys else None
         column, row = area.column(forecast.xs[-1]) if forecast.xs else None, None if value is None else area.row(value)
         if column is None or row is None:
