@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 from rich.cells import cell_len
 
@@ -144,7 +145,7 @@ def _draw_point(grid: Grid, area: Area, trace: Trace, index: int, ascii_only: bo
 
 
 def _draw_spots(grid: Grid, plot: Plot, area: Area) -> None:
-    """The points that stand out, each with its label above or below it."""
+    """The points that stand out, each with its label near it, where nothing is drawn."""
     for spot in reversed(plot.spots):
         value = on_axis(spot.value, plot.log_y)
         column, row = area.column(spot.x), None if value is None else area.row(value)
@@ -152,10 +153,12 @@ def _draw_spots(grid: Grid, plot: Plot, area: Area) -> None:
             continue
         grid.put(row, column, looks.ASCII_SPOT if plot.ascii_only else looks.SPOT, looks.series_style(spot.kind))
         text = clean(spot.label)
-        begin = max(min(column - cell_len(text) // 2, area.left + area.width - cell_len(text)), area.left)
-        for at in (row - 1, row + 1, row - 2, row + 2):
-            within = area.top <= at < area.top + area.height
-            if within and grid.is_free(at, begin, cell_len(text), _COVERED | _LEVELS | {"mark"}):
+        cells = cell_len(text)
+        centred = max(min(column - cells // 2, area.left + area.width - cells), area.left)
+        beside = (column - cells - 1, column + 2)
+        for at, begin in product((row - 1, row + 1, row, row - 2, row + 2), (centred, *beside)):
+            within = area.top <= at < area.top + area.height and area.left <= begin <= area.left + area.width - cells
+            if within and grid.is_free(at, begin, cells, _COVERED | _LEVELS | {"mark"}):
                 grid.put(at, begin, text, looks.series_style(spot.kind))
                 break
 

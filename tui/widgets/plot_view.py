@@ -34,7 +34,7 @@ def zoomed_out(view: Scale | None, full: Scale, centre: float | None = None) -> 
     extra = ZOOM_STEP - 1
     wider = Scale(view.at(-extra * pivot), view.at(1 + extra * (1 - pivot)))
     # three presses in and three out must come back, roundings notwithstanding
-    if wider.high - wider.low >= (full.high - full.low) * (1 - 1e-9):
+    if wider.high - wider.low >= (full.high - full.low) * (1 - 1e-6):
         return None
     return _within(wider, full)
 
