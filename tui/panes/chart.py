@@ -200,4 +200,5 @@ class ChartPane(Pane):
             if not chart.has_levels:
                 yield "t shows levels"
         yield f"a by {self.axis}"
+        yield "g one" if self.is_grid else "g all"
         yield f"[ ] metric {self.metric + 1} of {len(METRICS)}"

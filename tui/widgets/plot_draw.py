@@ -1,8 +1,8 @@
 """A line chart as rows of characters and style names: a pure function, for the widget, for tests and for exports.
 
-From the back to the front: forecasts, vertical marks, levels, lines (what was measured dim behind what is smoothed),
-gaps, point markers, spots, labels of marks, cursor, labels of levels and forecasts. The y axis is fitted to what is
-visible of the series and to the levels, so a gate's bar is always in sight.
+From the back to the front: intervals of forecasts, vertical marks, levels, lines (what was measured dim behind what is
+smoothed), gaps, point markers, spots, labels of marks, cursor, labels of levels, forecasts where nothing measured is.
+The y axis is fitted to what is visible of the series and to the levels, so a gate's bar is always in sight.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tui.widgets.braille import Raster
 from tui.widgets.cell_grid import Grid, Run
 from tui.widgets.plot_axes import draw_axes
 from tui.widgets.plot_data import Trace
-from tui.widgets.plot_forecast import draw_forecasts, mark_forecasts
+from tui.widgets.plot_forecast import draw_bands, mark_forecasts
 from tui.widgets.plot_legend import legend
 from tui.widgets.plot_line import line_spans, visible
 from tui.widgets.plot_model import Area, Plot, drawable_levels, on_axis, shown_x
@@ -34,6 +34,8 @@ STYLES = (
 )
 """Every style name that a picture may use."""
 
+_MEASURED = frozenset(name for name in STYLES if name.startswith("series") or name in ("gap", "cursor"))
+"""What a forecast must not be written over."""
 _COVERED = frozenset(name for name in STYLES if name.startswith(("series", "dim")) or name in ("label", "gap"))
 """What a level's label must not be written over."""
 _TWO_ROWS_FROM = {True: 14, False: 7}
@@ -67,7 +69,7 @@ def draw(plot: Plot, width: int, height: int) -> list[list[Run]]:
     shown = shown_x(plot)
     area = draw_axes(grid, plot, shown, len(rows)) if shown else None
     if area is not None:
-        draw_forecasts(grid, plot, area)
+        draw_bands(grid, plot, area)
         _draw_rules(grid, plot, area)
         _draw_lines(grid, plot, area)
         _draw_spots(grid, plot, area)
@@ -76,7 +78,7 @@ def draw(plot: Plot, width: int, height: int) -> list[list[Run]]:
         _draw_cursor(grid, plot, area)
         if plot.has_names:
             _label_levels(grid, plot, area)
-        mark_forecasts(grid, plot, area, _COVERED | _LEVELS | {"mark"})
+        mark_forecasts(grid, plot, area, _MEASURED, _COVERED | _LEVELS | {"mark"})
     return grid.rows()
 
 
@@ -103,7 +105,7 @@ def _draw_rules(grid: Grid, plot: Plot, area: Area) -> None:
 
 def _draw_lines(grid: Grid, plot: Plot, area: Area) -> None:
     raster = Raster(area.width, area.height, ascii_only=plot.ascii_only)
-    for index, trace in enumerate(plot.traces):
+    for index, trace in reversed(list(enumerate(plot.traces))):
         if trace.raw is not trace.ys:
             measured = replace(trace, ys=trace.raw)
             spans = line_spans(measured, area.x, area.y, raster.dot_columns, raster.dot_rows)

@@ -48,51 +48,60 @@ def sample(kind: int, ascii_only: bool) -> str:
     return looks.BAND + looks.look(kind).hollow + looks.BAND
 
 
-def draw_forecasts(grid: Grid, plot: Plot, area: Area) -> None:
-    """Interval and middle of every forecast; rules and lines are drawn over it later."""
+def draw_bands(grid: Grid, plot: Plot, area: Area) -> None:
+    """The interval of every forecast, behind all else."""
+    band = looks.ASCII_BAND if plot.ascii_only else looks.BAND
     for forecast in reversed(plot.forecasts):
-        style = looks.dim_style(forecast.kind)
-        band, guess = (looks.ASCII_BAND, looks.ASCII_GUESS) if plot.ascii_only else (looks.BAND, looks.GUESS)
         for column in range(area.width):
-            found = interval_at(forecast, area.x.at(column / max(area.width - 1, 1)))
-            if found is None:
-                continue
-            low, middle, high = (on_axis(value, plot.log_y) for value in found)
-            if low is None or middle is None or high is None:
+            found = interval_at(forecast, _x_of(area, column))
+            low, high = (on_axis(found[end], plot.log_y) for end in (0, 2)) if found else (None, None)
+            if low is None or high is None or high < area.y.low or low > area.y.high:
                 continue
             # of an interval that reaches beyond the picture, what is within
             top, bottom = (area.row(min(max(end, area.y.low), area.y.high)) for end in (high, low))
-            if top is None or bottom is None:
-                continue
-            if area.y.low <= high and low <= area.y.high:
-                for row in range(top, bottom + 1):
-                    grid.put(row, area.left + column, band, style)
-            middle_row = area.row(middle)
-            if middle_row is not None and column % _DASH == 0:
-                grid.put(middle_row, area.left + column, guess, style)
+            for row in range(top or 0, (bottom or 0) + 1):
+                grid.put(row, area.left + column, band, looks.dim_style(forecast.kind))
 
 
-def mark_forecasts(grid: Grid, plot: Plot, area: Area, taken: frozenset[str]) -> None:
-    """Its points, and the word for it where nothing is drawn, as near to its end as there is room."""
-    for forecast in plot.forecasts:
+def mark_forecasts(grid: Grid, plot: Plot, area: Area, measured: frozenset[str], taken: frozenset[str]) -> None:
+    """Middle and points, wherever nothing measured is drawn; and the word for it near its end, where nothing is.
+
+    Args:
+        grid: where everything else has been drawn.
+        plot: whose forecasts.
+        area: where the lines go.
+        measured: the styles that the middle must not cover.
+        taken: those that the word must not cover.
+    """
+    for forecast in reversed(plot.forecasts):
+        style, guess = looks.dim_style(forecast.kind), looks.ASCII_GUESS if plot.ascii_only else looks.GUESS
         hollow = looks.ASCII_GUESS if plot.ascii_only else looks.look(forecast.kind).hollow
-        for x, y in zip(forecast.xs[1:], forecast.ys[1:], strict=True):
-            placed = on_axis(y, plot.log_y)
-            at_x, at_y = area.column(x), None if placed is None else area.row(placed)
-            if at_x is not None and at_y is not None:
-                grid.put(at_y, at_x, hollow, looks.dim_style(forecast.kind))
-        value = on_axis(forecast.ys[-1], plot.log_y) if forecast.ys else None
-        column, row = area.column(forecast.xs[-1]) if forecast.xs else None, None if value is None else area.row(value)
-        if column is None or row is None:
-            continue
-        text = f"{clean(forecast.name)} {value_label(forecast.ys[-1])}".strip()
-        begin = min(column, area.left + area.width) - cell_len(text)
-        for distance in range(1, area.height):
-            free = [
-                at
-                for at in (row - distance, row + distance)
-                if area.top <= at < area.top + area.height and grid.is_free(at, begin, cell_len(text), taken)
-            ]
-            if free:
-                grid.put(free[0], begin, text, looks.dim_style(forecast.kind))
-                break
+        ahead = [interval_at(forecast, _x_of(area, column)) for column in range(0, area.width, _DASH)]
+        dots = [(area.left + _DASH * place, found[1], guess) for place, found in enumerate(ahead) if found]
+        points = zip(map(area.column, forecast.xs[1:]), forecast.ys[1:], strict=True)
+        for column, y, character in (*dots, *((at, y, hollow) for at, y in points if at is not None)):
+            value = on_axis(y, plot.log_y)
+            row = None if value is None else area.row(value)
+            if row is not None and grid.is_free(row, column, 1, measured):
+                grid.put(row, column, character, style)
+        _name(grid, plot, area, forecast, taken)
+
+
+def _name(grid: Grid, plot: Plot, area: Area, forecast: Forecast, taken: frozenset[str]) -> None:
+    value = on_axis(forecast.ys[-1], plot.log_y) if forecast.ys else None
+    column, row = area.column(forecast.xs[-1]) if forecast.xs else None, None if value is None else area.row(value)
+    if column is None or row is None or not plot.has_names:
+        return
+    text = f"{clean(forecast.name)} {value_label(forecast.ys[-1])}".strip()
+    begin = min(column, area.left + area.width) - cell_len(text)
+    for distance in range(1, area.height):
+        for at in (row - distance, row + distance):
+            within = area.top <= at < area.top + area.height
+            if within and grid.is_free(at, begin, cell_len(text), taken):
+                grid.put(at, begin, text, looks.dim_style(forecast.kind))
+                return
+
+
+def _x_of(area: Area, column: int) -> float:
+    """The x in the middle of a column of the area."""
+    return area.x.at(column / max(area.width - 1, 1))
