@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -143,6 +144,28 @@ def test_raw_values_stay_behind_the_smoothed_line_in_another_shape_and_style() -
     assert styles == {"dim-0"}
     rows = draw(Plot([prepare(Series("loss", range(40), [float(x % 2) for x in range(40)]))], ascii_only=True), 60, 16)
     assert not any("'" in text for row in rows for text, _ in row)
+
+
+@given(st.lists(numbers, min_size=50, max_size=300), st.floats(0, 1), st.floats(0.05, 0.9))
+def test_the_y_axis_holds_every_visible_mean_and_measured_value(values: list[float], at: float, width: float) -> None:
+    end = len(values) - 1
+    x = Scale(at * end, at * end + width * end)
+    trace = prepare(Series("a", range(len(values)), values), smoothing=Ema(0.9))
+    seen = [index for index in range(len(values)) if x.low <= index <= x.high]
+    shown = y_extent(Plot([trace]), x)
+    slack = (shown.high - shown.low) * 1e-9
+    for ys in (trace.raw, trace.ys):
+        assert all(shown.low - slack <= ys[index] <= shown.high + slack for index in seen)
+
+
+def test_of_many_points_a_smoothed_line_is_thin_and_its_measured_values_keep_their_extremes() -> None:
+    values = [float(x % 2) for x in range(2000)]
+    trace = prepare(Series("a", range(2000), values), smoothing=Ema(0.9))
+    x, y = Scale(0, 1999), Scale(0, 1)
+    smoothed = line_spans(trace, x, y, 40, 101)
+    assert max(bottom - top for _, top, bottom in smoothed[1:]) < 20
+    measured = line_spans(replace(trace, ys=trace.raw), x, y, 40, 101)
+    assert {(top, bottom) for _, top, bottom in measured} == {(0, 100)}
 
 
 # ── gaps and extremes ────────────────────────────────────────────────────────────────────────────────────────────────

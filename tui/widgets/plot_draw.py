@@ -107,7 +107,7 @@ def _draw_lines(grid: Grid, plot: Plot, area: Area) -> None:
     raster = Raster(area.width, area.height, ascii_only=plot.ascii_only)
     for index, trace in reversed(list(enumerate(plot.traces))):
         if trace.raw is not trace.ys:
-            measured = replace(trace, ys=trace.raw)
+            measured = replace(trace, ys=trace.raw)  # neither is smoothed now
             spans = line_spans(measured, area.x, area.y, raster.dot_columns, raster.dot_rows)
             raster.add(spans, (True,), _RAW - index)
     for trace in reversed(plot.traces):

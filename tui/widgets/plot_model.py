@@ -101,9 +101,9 @@ def y_extent(plot: Plot, x: Scale) -> Scale:
     for trace in plot.traces:
         first, last = visible(trace, x)
         if last > first:
-            for ys in (trace.ys, trace.raw) if trace.raw is not trace.ys else (trace.ys,):
-                inside = ys[first:last]
-                ends += (min(inside), max(inside))
+            inside = trace.raw[first:last]
+            # each mean lies between the one before it and what is measured
+            ends += (min(inside), max(inside), trace.ys[first])
     for forecast in plot.forecasts:
         for at, low, high in zip(forecast.xs, forecast.lows, forecast.highs, strict=True):
             if x.low <= at <= x.high:
