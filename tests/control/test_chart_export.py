@@ -49,7 +49,10 @@ def test_what_is_projected_is_not_among_the_measured() -> None:
     found = [row for row in rows(csv_of(shown())) if row["what"] == "projected"]
     assert [row["epoch"] for row in found] == ["3.0", "4.0"]
     assert all(float(row["low"]) < float(row["value"]) < float(row["high"]) for row in found)
-    assert {row["run"] for row in found} == {"mamba_s-0001"}, "the baseline has finished"
+    runs = shown().runs
+    alive = make_view(runs[1].spec, run_events(runs[1].spec, AMN_HISTORY))
+    both = rows(csv_of(Shown(VAL_COSINE, "epoch", [runs[0], alive])))
+    assert {row["run"] for row in both if row["what"] == "projected"} == {"mamba_s-0001"}, "as on the screen"
 
 
 def test_only_what_is_visible_is_exported() -> None:
@@ -69,8 +72,10 @@ def test_a_smoothed_chart_has_its_means_beside_the_values() -> None:
 def test_the_picture_has_runs_gate_floors_best_and_what_is_projected() -> None:
     text = svg_of(shown())
     words = [element.text for element in ET.fromstring(text).iter() if element.text]
-    for wanted in ("mamba_s-0001", "amn-0002", "gate@2", "best 0.472", "best 0.579"):
+    for wanted in ("val_cosine by epoch", "mamba_s-0001, best 0.472", "amn-0002, best 0.579", "gate@2", "epoch"):
         assert wanted in words
+    fallen = make_view(make_spec(), run_events(make_spec(), (0.4, 0.6, 0.5)))
+    assert "best 0.600" in svg_of(Shown(VAL_COSINE, "epoch", [fallen])), "not at the end of the line"
     assert any(word.startswith("projected 0.") for word in words)
     assert any(word.startswith("context_mean") for word in words)
 

@@ -34,6 +34,7 @@ class Shown:
     metric: Metric
     axis: Axis
     runs: Sequence[RunView]
+    """The first is the selected one: of it alone the projection is drawn, and the levels."""
     within: tuple[float, float] | None = None
     """The visible part of the x axis; None for all of it."""
     log_y: bool = False
@@ -82,7 +83,7 @@ def csv_of(shown: Shown) -> str:
 
 def svg_of(shown: Shown) -> str:
     """The picture."""
-    runs = [view for view in shown.runs if values(view, shown.metric)]
+    runs = shown.runs
     lines = [line for colour, view in enumerate(runs) for line in _lines(view, colour, shown)]
     bands = [band for view in runs[:1] for band in _bands(view, 0, shown)]
     bars = [(name, value) for view in runs[:1] if shown.has_levels for value, name in levels(view, shown.metric)]
@@ -109,7 +110,7 @@ def _rows(view: RunView, shown: Shown) -> Iterator[tuple[object, ...]]:
         if shown.sees(x):
             place = (_cell(epoch), _cell(step), _cell(seconds))
             yield view.id, metric.name, "measured", *place, _cell(value), "", "", _cell(mean)
-    for found in outlook(view, metric)[1:]:
+    for found in outlook(view, metric)[1:] if view is shown.runs[0] else ():
         at = [course.convert(float(found.epoch), "epoch", axis) for axis in AXES]
         x_of_it = at[AXES.index(shown.axis)]
         if x_of_it is not None and shown.sees(x_of_it):

@@ -61,7 +61,7 @@ def draw_chart(
         levels: labelled horizontal lines.
         marks: labelled vertical lines.
         bands: projections, drawn behind the lines.
-        x_name: what x counts; empty to leave it out.
+        x_name: what x counts, for a picture that stands alone, with its title above it; empty for neither.
         log_y: a logarithmic y axis; values of 0 and below are gaps then.
     """
     if log_y:
@@ -73,7 +73,8 @@ def draw_chart(
     xs = [x for x, _ in (*points, *ahead)] or [0.0, 1.0]
     ys = [y for _, y in (*points, *ahead)] + [value for _, value in levels] or [0.0, 1.0]
     frame = _Frame(min(xs), max(xs), min(ys), max(ys), log_y=log_y)
-    body = [*frame.axes(x_name), *frame.levels(levels), *frame.marks(marks)]
+    heading = f'<text x="{LEFT}" y="{TOP - 6}" font-weight="bold">{escape(title)}</text>' if x_name else ""
+    body = [heading, *frame.axes(x_name), *frame.levels(levels), *frame.marks(marks)]
     for band in bands:
         body += frame.band(band, COLOURS[band.colour % len(COLOURS)])
     for number, line in enumerate(lines):
@@ -120,13 +121,13 @@ class _Frame:
         return f"{10**value:.3g}" if self.log_y else f"{value:g}"
 
     def marks(self, marks: Sequence[tuple[str, float]]) -> list[str]:
-        """Vertical lines, those that lie within, labelled at their top."""
+        """Vertical lines, those that lie within, labelled at their foot."""
         parts = []
         for label, value in marks:
             if self.low_x <= value <= self.high_x:
                 x = self.x(value)
                 parts.append(f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="2 4"/>')
-                parts.append(f'<text x="{x + 4:.1f}" y="{TOP + 2}" fill="#666">{escape(label)}</text>')
+                parts.append(f'<text x="{x + 4:.1f}" y="{HEIGHT - BOTTOM - 6}" fill="#666">{escape(label)}</text>')
         return parts
 
     def band(self, band: Band, colour: str) -> list[str]:
@@ -172,18 +173,19 @@ class _Frame:
         if line.is_faint:
             return [f'<path d="{path}" fill="none" stroke="{colour}" stroke-opacity="0.3"/>']
         x, y = self.x(last[0]), self.y(last[1])
+        is_best = line.spot == last
+        label = f"{line.label}, best {last[1]:.3f}" if is_best else line.label
         parts = [
             f'<path d="{path}" fill="none" stroke-width="2" {style}/>',
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>',
-            f'<text x="{x + 8:.1f}" y="{y - 4:.1f}" fill="{colour}">{escape(line.label)}</text>',
+            f'<text x="{x + 8:.1f}" y="{y - 4:.1f}" fill="{colour}">{escape(label)}</text>',
         ]
         if line.spot is not None:
             at_x, at_y = self.x(line.spot[0]), self.y(line.spot[1])
             parts.append(f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="6" fill="none" stroke="{colour}"/>')
-            parts.append(
-                f'<text x="{at_x:.1f}" y="{at_y - 10:.1f}" text-anchor="middle" fill="{colour}">'
-                f"best {line.spot[1]:.3f}</text>"
-            )
+            words = f"best {line.spot[1]:.3f}</text>"
+            if not is_best:
+                parts.append(f'<text x="{at_x:.1f}" y="{at_y + 18:.1f}" text-anchor="middle" fill="{colour}">{words}')
         return parts
 
 

@@ -19,6 +19,6 @@ CHART_KEYS: list[Binding] = [
     _key("shift+left", "pan(-1)", "Pan left", "pan_left", "move the zoomed view left (or drag it)"),
     _key("shift+right", "pan(1)", "Pan right", "pan_right", "move the zoomed view right"),
     _key("y", "toggle_log_y", "Log scale", "log_y", "logarithmic or linear y axis"),
-    _key("s", "cycle_smoothing", "Smoothing", "smoothing", "smooth lightly, strongly, not; what was measured stays"),
+    _key("s", "cycle_smoothing", "Smoothing", "smoothing", "smooth lightly, strongly, not at all"),
     _key("t", "toggle_levels", "Levels", "levels", "gate and floor lines on or off"),
 ]
