@@ -61,9 +61,10 @@ class ChartPane(Pane):
         self._figures = Figures()
 
     def compose(self) -> ComposeResult:
-        yield LineChart()
-        grid = MetricGrid(self._figures)
+        chart = LineChart()
+        grid = MetricGrid(self._figures, chart.style_of)
         grid.display = False
+        yield chart
         yield grid
 
     @property

@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from rich.style import Style
 from textual import events
 from textual.binding import Binding
 from textual.containers import Grid
 from textual.message import Message
 from textual.reactive import reactive
 
-from tui.control.curves import METRICS, Axis, stamp
+from tui.control.curves import METRICS, Axis, Metric, stamp
 from tui.control.scene import Scene
 from tui.panes.figures import Figures, shown_runs
-from tui.widgets.line_chart import LineChart
+from tui.widgets.plot_data import prepare
+from tui.widgets.plot_model import Plot
+from tui.widgets.small_chart import SmallChart
 
 _NARROWEST, _LOWEST = 25, 9
 """Cells that a small chart needs for its numbers, its name and three ticks."""
-
-
-class SmallChart(LineChart, can_focus=False):
-    """A chart to glance at. The mouse belongs to the grid, since a zoom would be lost with the page."""
-
-    DEFAULT_CSS = """
-    SmallChart { padding: 0 1 0 0; }
-    SmallChart.-chosen { background: $boost; }
-    SmallChart.-chosen > .line-chart--title { text-style: bold reverse; }
-    """
-
-    drawn: Hashable = None
-    """What of the scene it shows."""
-
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Left to the grid."""
-        event.prevent_default()
-
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Left to the grid."""
-        event.prevent_default()
-
-    def on_click(self, event: events.Click) -> None:
-        """Left to the grid."""
-        event.prevent_default()
 
 
 class MetricGrid(Grid, can_focus=True):
@@ -69,14 +47,17 @@ class MetricGrid(Grid, can_focus=True):
         index: int
         opened: bool
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: Figures, style_of: Callable[[str], Style]) -> None:
         """An empty grid.
 
         Args:
             figures: what charts are made of, shared with the large one.
+            style_of: the large one's looks.
         """
         super().__init__()
         self._figures = figures
+        self._style_of = style_of
+        self._drawn: dict[SmallChart, Hashable] = {}
         self._scene: Scene | None = None
         self._axis: Axis = "epoch"
         self._columns = self._rows = 0
@@ -109,8 +90,9 @@ class MetricGrid(Grid, can_focus=True):
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
         charts = self.charts
         for chart in charts[columns * rows :]:
+            self._drawn.pop(chart, None)
             await chart.remove()
-        await self.mount_all(SmallChart() for _ in range(columns * rows - len(charts)))
+        await self.mount_all(SmallChart(self._style_of) for _ in range(columns * rows - len(charts)))
         self._fill()
 
     def watch_chosen(self) -> None:
@@ -157,13 +139,24 @@ class MetricGrid(Grid, can_focus=True):
             chart.visible = place < len(page)
             if not chart.visible:
                 continue
-            index = page[place]
-            metric, is_chosen = METRICS[index], index == self.chosen
-            chart.set_class(is_chosen, "-chosen")
-            chart.title = f"{'>' if is_chosen else ' '}{metric.name}"
-            chart.ascii = self.plain
-            now = (metric.name, self._axis, tuple(stamp(view, metric) for view in shown_runs(scene)))
-            if now != chart.drawn:
-                chart.drawn = now
-                chart.has_names, chart.log_y, chart.x_is_time = False, metric.log_y, self._axis == "time"
-                self._figures.of(scene, metric, self._axis).show_on(chart)
+            metric, chart.is_chosen = METRICS[page[place]], page[place] == self.chosen
+            stamps = tuple(stamp(view, metric) for view in shown_runs(scene))
+            now = (metric.name, self._axis, self.plain, chart.is_chosen, stamps)
+            if now != self._drawn.get(chart):
+                self._drawn[chart] = now
+                chart.plot = self._plot(scene, metric, f"{'>' if chart.is_chosen else ' '}{metric.name}")
+
+    def _plot(self, scene: Scene, metric: Metric, title: str) -> Plot:
+        figure = self._figures.of(scene, metric, self._axis)
+        return Plot(
+            traces=[prepare(line, log_y=metric.log_y) for line in figure.series],
+            levels=figure.levels,
+            marks=figure.marks,
+            spots=figure.spots,
+            forecasts=figure.forecasts,
+            title=title,
+            log_y=metric.log_y,
+            x_is_time=self._axis == "time",
+            has_names=False,
+            ascii_only=self.plain,
+        )

@@ -120,8 +120,6 @@ class LineChart(Widget, can_focus=True):
     """Weight of the past in the exponential mean that is drawn, in [0, 1). Values read off are never smoothed."""
     has_levels: reactive[bool] = reactive(True)
     """Whether levels and marks are shown; without levels the y axis fits the data alone."""
-    has_names: reactive[bool] = reactive(True)
-    """Whether series, levels and marks are named; small charts do without."""
     log_y: reactive[bool] = reactive(False)
     """Whether the y axis is logarithmic; values of 0 and below are gaps then."""
     ascii: reactive[bool] = reactive(False)
@@ -210,7 +208,6 @@ class LineChart(Widget, can_focus=True):
             log_y=self.log_y,
             ascii_only=self.ascii,
             x_is_time=self.x_is_time,
-            has_names=self.has_names,
         )
 
     def render_line(self, y: int) -> Strip:
@@ -220,7 +217,7 @@ class LineChart(Widget, can_focus=True):
             self._rows, self._rows_size = draw(self.plot(), width, height), (width, height)
         if y >= len(self._rows):
             return Strip.blank(width, self.rich_style)
-        return Strip([Segment(text, self._rich_style_of(style)) for text, style in self._rows[y]], width)
+        return Strip([Segment(text, self.style_of(style)) for text, style in self._rows[y]], width)
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
@@ -233,6 +230,15 @@ class LineChart(Widget, can_focus=True):
         """Textual's notice that theme or stylesheet changed."""
         super().notify_style_update()
         self._rich_styles.clear()
+
+    def style_of(self, name: str) -> Style:
+        """The style of a name that a picture uses; small charts borrow it."""
+        if name not in self._rich_styles:
+            is_base = name == "base"
+            self._rich_styles[name] = (
+                self.rich_style if is_base else self.get_component_rich_style(f"line-chart--{name}")
+            )
+        return self._rich_styles[name]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a cursor, Escape belongs to whoever is one layer out."""
@@ -376,11 +382,3 @@ class LineChart(Widget, can_focus=True):
     def _move_cursor(self, x: float | None) -> None:
         self.cursor_x = x
         self.post_message(self.CursorMoved(self, x))
-
-    def _rich_style_of(self, name: str) -> Style:
-        if name not in self._rich_styles:
-            is_base = name == "base"
-            self._rich_styles[name] = (
-                self.rich_style if is_base else self.get_component_rich_style(f"line-chart--{name}")
-            )
-        return self._rich_styles[name]
