@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from tui.control.report import status_record, status_table
 from tui.control.views import RunView, Watcher
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose
+from tui.verbs_journal import make_journal
 from tui.verbs_probe import make_probe
 from tui.verbs_scenarios import scenarios_command
 
@@ -60,6 +61,15 @@ class Place:
     def actions(self) -> Actions:
         """The actions, as the command line takes them."""
         return Actions(self.file, self.runs_dir, "cli", readonly=self.readonly)
+
+    def note_outcomes(self, views: Sequence[RunView]) -> None:
+        """Write down what decisions have brought by now; where that cannot be written, say so and go on."""
+        from tui.control.outcomes import record_outcomes
+
+        try:
+            record_outcomes(self.actions(), views)
+        except OSError as error:
+            click.echo(f"warning: what was measured cannot be written down: {clean(str(error))}", err=True)
 
 
 class _Group(click.Group):
@@ -235,21 +245,6 @@ def evaluate(config: str | None, runs_dir: str | None, run_id: str, name: str, d
     sys.exit(min(ended.code, 2))
 
 
-@main.command()
-@place_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def journal(config: str | None, runs_dir: str | None, as_json: bool) -> None:
-    """List the decisions: who, what, on which evidence, and what came of it."""
-    decisions = open_place(config, runs_dir).actions().journal.read()
-    if as_json:
-        click.echo(msgspec.json.encode({"schema": 1, "decisions": decisions}))
-        return
-    for entry in decisions:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.t))
-        what = " ".join(filter(None, (entry.run, f"→ {entry.child}" if entry.child else "", entry.fix, entry.detail)))
-        click.echo(clean(f"{when}  {entry.who:9}  {entry.action:9}  {entry.phase:6}  {what}"))
-
-
 @main.command("watch")
 @place_options
 @click.option("--until-idle", is_flag=True, help="End when no run is alive any more.")
@@ -285,11 +280,12 @@ def write_report(config: str | None, runs_dir: str | None, out: Path) -> None:
 
     place = open_place(config, runs_dir)
     views = list(place.watcher().views.values())
+    place.note_outcomes(views)
     if not views:
         raise ConfigError(f"{place.runs_dir}: there is no run to report on. Start one with `lvm-tui start NAME`.")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(out / CHART, draw_campaign(views).encode())
-    text = write_campaign(views, place.actions().journal.read(), f"Runs of {clean(str(place.runs_dir))}")
+    text = write_campaign(views, place.actions().journal.records(), f"Runs of {clean(str(place.runs_dir))}")
     write_atomically(out / "report.md", text.encode())
     click.echo(out / "report.md")
 
@@ -332,5 +328,6 @@ def clean_lines(log: Path) -> str:
 
 
 main.add_command(make_diagnose(place_options, open_place))
+main.add_command(make_journal(place_options, open_place))
 main.add_command(make_probe(place_options, open_place))
 main.add_command(scenarios_command)
