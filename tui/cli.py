@@ -254,20 +254,19 @@ def watch_runs(config: str | None, runs_dir: str | None, until_idle: bool, run_i
 
     Rings the terminal's bell, and runs the command of `[room] notify`. With --auto it takes the playbook's next step
     by itself, within the limits of `[autopilot]`, and journals each; a person's restart, undo, stop, kill or resume
-    ends it, and so does its own end. Training goes on either way.
+    ends it, and so does its own end. Training goes on either way. One autopilot acts for a family: where a room (W) or
+    another watch has one, this one is refused.
     """
-    from tui.control.autopilot import Autopilot
+    from tui.control.pilot_seat import PilotSeat
     from tui.notices import watch
 
     place = open_place(config, runs_dir)
-    autopilot = None
-    if run_id is not None:
-        run = find_run(place.runs_dir, run_id)
-        actions = Actions(place.file, place.runs_dir, "autopilot", readonly=place.readonly)
-        autopilot = Autopilot(actions, run.id, place.file.autopilot, time.time())
-    watcher = Watcher(place.runs_dir, place.file.room.stall_s)
+    seat = None
     with suppress(KeyboardInterrupt):
-        watch(watcher, place.file.room.notify, until_idle=until_idle, autopilot=autopilot)
+        if run_id is not None:
+            run, views = place.view(run_id)
+            seat = PilotSeat(place.actions(), run, views, "lvm-tui watch --auto")
+        watch(place.actions(), until_idle=until_idle, seat=seat)
 
 
 @main.command("report")

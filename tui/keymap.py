@@ -24,6 +24,7 @@ ACTION_KEYS: dict[str, tuple[str, str]] = {
     "resume": ("C", "continue a stopped run from its checkpoint"),
     "kill": ("K", "kill (asks first)"),
     "undo": ("u", "undo the last restart"),
+    "autopilot": ("W", "autopilot: walk the playbook alone for this family, or stop doing so"),
 }
 PANE_NAMES = ("runs", "chart", "gates", "tree", "log", "versus", "system", "preflight")
 
@@ -58,6 +59,7 @@ ROOM_BINDINGS: list[Binding] = [
     _act("align", "align"),
     _act("rerank", "rerank"),
     _act("evaluate_fitted", "fitted eval"),
+    _act("autopilot", "autopilot"),
     *(
         _look(str(number), f"pane({number})", name, f"go to pane {number}, {name}", f"pane.{number}")
         for number, name in enumerate(PANE_NAMES, start=1)

@@ -119,14 +119,11 @@ class Journal:
             os.close(fd)
         return decision
 
-    def close(self, intent: Decision, *, child: str = "", failed: str = "") -> Decision:
-        """Record what became of an intent: the run it made, or why it failed."""
+    def close(self, intent: Decision, *, child: str = "", failed: str = "", detail: str = "") -> Decision:
+        """Record what became of an intent: the run it made, what else there is to say, or why it failed."""
         phase: Phase = "failed" if failed else "done"
-        return self.record(
-            msgspec.structs.replace(
-                intent, phase=phase, t=time.time(), child=child or intent.child, detail=failed or intent.detail
-            )
-        )
+        child, detail = child or intent.child, failed or detail or intent.detail
+        return self.record(msgspec.structs.replace(intent, phase=phase, t=time.time(), child=child, detail=detail))
 
     def record_once(self, measured: Iterable[Decision]) -> list[Decision]:
         """Append what decisions brought, each one's once, however many processes are about to.
@@ -158,6 +155,14 @@ class Journal:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
         return decisions
+
+    def mark(self) -> tuple[int, int]:
+        """Modification time and size: what changes with every record; zeros where there is none."""
+        try:
+            info = os.stat(self.path)
+        except OSError:
+            return 0, 0
+        return info.st_mtime_ns, info.st_size
 
     def undone(self) -> frozenset[str]:
         """The children of restarts that were taken back."""
