@@ -69,8 +69,7 @@ class RoomApp(App[None]):
         self.selected_id = ""
         self._tick = 0
         self._problem = ""
-        self._news = News(self.watcher, self.actions.journal)
-        self._keeper = OutcomeKeeper()
+        self._news, self._keeper = News(self.watcher, self.actions.journal), OutcomeKeeper()
         self._meter = UsageMeter(runs_dir)
         self._usage: MachineUsage | None = None
         self._watched = file
@@ -109,6 +108,7 @@ class RoomApp(App[None]):
             self._tick += 1
         self._keeper.look(self.actions, list(self.watcher.views.values()), self._tick)
         self._announce()
+        self.selected_id = self.pilot.followed(self.selected_id)
         self.show_scene()
 
     def show_scene(self) -> None:

@@ -30,6 +30,7 @@ class RoomPilot:
         """What it is at, or ended on; None where there was none."""
         self._stop = threading.Event()
         self._why = ""
+        self._moved = ("", "")
 
     @property
     def is_flying(self) -> bool:
@@ -64,6 +65,11 @@ class RoomPilot:
         self._why = self._why or why
         self._stop.set()
 
+    def followed(self, run_id: str) -> str:
+        """The run to look at for a person who looks at this one: once, the child that it was restarted as."""
+        (stopped, child), self._moved = self._moved, ("", "")  # later a person may want to see the old one
+        return child if stopped and run_id == stopped else run_id
+
     def _fly(self, seat: PilotSeat, watcher: Watcher, stop: threading.Event) -> None:
         state = Piloted(seat.root_id, Turn(""))
         while not state.turn.is_over:
@@ -71,8 +77,9 @@ class RoomPilot:
             if turn.is_over:
                 with suppress(OSError):  # the seat is free all the same, and the room says why
                     seat.leave(turn.words)
-            state = state.after(turn)
-            self.state = state
+            if turn.acted:
+                self._moved = seat.last_restart()
+            state = self.state = state.after(turn)
             stop.wait(0.0 if turn.is_over else LOOK_S)
 
 

@@ -100,11 +100,13 @@ def test_what_autopilots_do_is_news_whoever_offers_their_seat(tmp_path: Path) ->
     assert news.poll()
     assert list(news.alerts()) == [], "what was there is no news"
     journal.close(journal.record(msgspec.structs.replace(did, id="second")), child="a-0003")
+    journal.close(journal.record(Decision(who="autopilot", action="start", run="amn")), child="amn-0004")
     journal.close(journal.record(Decision(who="person", action="stop", run="a-0001")))
     journal.close(journal.record(Decision(who="cli", action="autopilot", run="a-0001")), detail="max_runs = 1")
     assert news.poll(), "the journal has grown"
     assert list(news.alerts()) == [
         Alert("a-0001", "AUTOPILOT ACTED", "restart → a-0003 with loss.temperature = 0.05 (missed)", "information"),
+        Alert("amn-0004", "AUTOPILOT ACTED", "start → amn-0004", "information"),
         Alert("a-0001", "AUTOPILOT OVER", "max_runs = 1", "warning"),
     ]
     assert not news.poll()

@@ -124,7 +124,7 @@ async def test_a_persons_key_on_the_family_ends_it(runs_file: RunsFile, missed: 
     async with app.run_test(size=SIZES["roomy"]) as pilot:
         await fly(pilot, app)
         await until(pilot, lambda: "mamba_s-0003" in app.watcher.views, "the child")
-        app.choose("mamba_s-0003")
+        app.choose("mamba_s-0003")  # the newest of its table is selected anyway
         await until(pilot, lambda: app.scene and "stop" not in app.scene.reasons, "a run to stop")
         await pilot.press("S")
         await until(pilot, lambda: "AUTO over" in strip(app), "its end")
@@ -133,6 +133,23 @@ async def test_a_persons_key_on_the_family_ends_it(runs_file: RunsFile, missed: 
         runs = len(list_runs(runs_file.runs_dir))
         await pilot.pause(0.3)
         assert len(list_runs(runs_file.runs_dir)) == runs
+
+
+async def test_who_looks_at_the_run_that_it_restarts_looks_at_the_child_next(
+    runs_file: RunsFile, missed: RunDirectory
+) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["roomy"]) as pilot:
+        app.choose(missed.id)
+        await fly(pilot, app)
+        await until(pilot, lambda: app.scene and app.scene.selected and app.scene.selected.spec.parent, "the child")
+        app.choose("amn-0002")
+        await pilot.pause(0.6)
+        assert app.selected_id == "amn-0002", "a person's choice stands"
+        assert "AUTO mamba_s-0001" in strip(app)
+        app.choose(missed.id)
+        await pilot.pause(0.6)
+        assert app.selected_id == missed.id, "and so does one for the old run"
 
 
 async def test_it_ends_with_the_room_and_the_run_goes_on(runs_file: RunsFile, missed: RunDirectory) -> None:

@@ -75,7 +75,8 @@ def of_decision(entry: Decision) -> Alert | None:
     patch = ", ".join(f"{key} = {value}" for key, value in entry.patch.items())
     did = [entry.action, entry.detail, f"→ {entry.child}" if entry.child else "", f"with {patch}" if patch else ""]
     why = f" ({entry.evidence[-1]})" if entry.evidence else ""
-    return Alert(entry.run, "AUTOPILOT ACTED", " ".join(filter(None, did)) + why, "information")
+    about = entry.child if entry.action == "start" else entry.run  # which is a table of runs.toml there
+    return Alert(about, "AUTOPILOT ACTED", " ".join(filter(None, did)) + why, "information")
 
 
 def _of_training(before: Seen, view: RunView) -> Iterator[Alert]:

@@ -90,6 +90,12 @@ class PilotSeat:
         except Exception as error:  # whatever it is, nobody else is there to see it
             return Turn(f"it failed, a person has to look: {type(error).__name__}: {error}", is_over=True)
 
+    def last_restart(self) -> tuple[str, str]:
+        """The run that an autopilot has last restarted, and its child; empty for none."""
+        steps = (entry for entry in reversed(self._journal.read()) if entry.who == "autopilot")
+        done = (entry for entry in steps if entry.action == "restart" and entry.phase == "done")
+        return next(((entry.run, entry.child) for entry in done), ("", ""))
+
     def leave(self, words: str) -> None:
         """Say in the journal why it ends, and let another one take the seat. Leaving twice is leaving once.
 
