@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -227,13 +226,13 @@ async def test_a_look_that_fails_is_said_and_ends_it(
 async def test_never_two_looks_at_once_and_none_on_the_event_loop(
     runs_file: RunsFile, missed: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looking, most, threads = [0], [0], set()
+    looking, most, threads, released = [0], [0], set(), threading.Event()
 
     def slow(*_: object) -> Turn:
         looking[0] += 1
         most[0] = max(most[0], looking[0])
         threads.add(threading.current_thread())
-        time.sleep(0.2)
+        released.wait(30)
         looking[0] -= 1
         return Turn("waits")
 
@@ -241,14 +240,15 @@ async def test_never_two_looks_at_once_and_none_on_the_event_loop(
     app = open_app(runs_file)
     async with app.run_test(size=SIZES["roomy"]) as pilot:
         await fly(pilot, app)
-        for _ in range(10):
-            began = time.monotonic()
+        await until(pilot, lambda: looking == [1], "a look that takes its time")
+        for _ in range(5):
             app.poll()
-            assert time.monotonic() - began < 0.15, "a poll waits for no look"
             await pilot.pause(0.05)
+        assert looking == [1], "the room goes on, and no other look has begun"
+        released.set()
+        await until(pilot, lambda: "autopilot WAITS  waits" in tree(app), "its end")
         assert most == [1]
-        assert threads.isdisjoint({threading.main_thread()})
-        assert len(threads) == 1
+        assert len(threads - {threading.main_thread()}) == len(threads) == 1
 
 
 async def test_what_a_restart_brought_is_written_down_by_an_open_room(
