@@ -78,8 +78,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--epoch-s", type=float, default=0.05)
     parser.add_argument("--values", default="0.4123,0.4719,0.4944,0.5071", help="val_cosine by epoch; the last repeats")
+    parser.add_argument("--update-per-lr", type=float, help="steps change so much of the weights per learning rate")
     parser.add_argument("--print")
     parser.add_argument("--exit-code", type=int, default=0)
+    parser.add_argument("--once", action="store_true", help="end with code 3, but not when resumed")
     parser.add_argument("--raises")
     parser.add_argument("--segfault", action="store_true")
     parser.add_argument("--ignore-term", action="store_true")
@@ -128,11 +130,16 @@ def train(options: argparse.Namespace) -> int:
         if step % STEPS == 0:
             value = values[min(epoch, len(values)) - 1]
             record = make_record(epoch, step, value, options.epoch_s)
+            if options.update_per_lr is not None:
+                lr = run.read_spec().config.optimizer.lr
+                record = msgspec.structs.replace(record, lr=lr, update_ratio=lr * options.update_per_lr)
             write_epoch(writer, record, gates)
             saved.write_text(str(step))
             writer.write(CheckpointSaved(label="best", epoch=epoch, step=step, val_cosine=value, bytes=2, seconds=0.0))
             history.append(msgspec.to_builtins(record))
             write_atomically(run.history_file, json.dumps(history).encode())
+    if options.once and not options.resume:
+        return 3
     if not (options.raises or options.segfault or options.exit_code):
         writer.write(RunFinished(reason="epochs", epoch=options.epochs, best_epoch=1, best_val_cosine=values[0]))
     return 0

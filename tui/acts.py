@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from tui.control import mending
 from tui.control.actions import Actions
 from tui.control.jobs import JOBS, JobAction
+from tui.control.mending import MendPlan
 from tui.control.pilot_seat import limits_in_words
 from tui.control.plans import RestartPlan
 from tui.control.probe.plan import ProbeIntent
@@ -57,6 +59,8 @@ def prepare(action: str, scene: Scene, actions: Actions, reason: str = "", *, pi
         return Act([f"stops {undo.child}{resumes}"], take_back)
     if action == "restart" and scene.plan is not None:
         return _restart(scene.plan, actions)
+    if action == "mend" and scene.mend is not None and run is not None:
+        return _mend(scene.mend, run, actions)
     if action == "probe" and scene.probe is not None:
         return _probe(scene.probe, actions)
     assert run is not None, f"{action} needs a run"
@@ -86,6 +90,17 @@ def _restart(plan: RestartPlan, actions: Actions) -> Act:
         return ActionDone(f"{child.id} has started; u undoes it within {actions.file.room.undo_s:.0f} s", child.id)
 
     return Act(plan.lines(), restart)
+
+
+def _mend(plan: MendPlan, run: RunView, actions: Actions) -> Act:
+    def mend() -> ActionDone:
+        child = mending.carry_out(plan, run, actions)
+        if not child:
+            return ActionDone(f"{plan.does.replace('_', ' ')} of {run.id}: the remedy of {plan.diagnosis.signature}")
+        undo = f"u undoes it within {actions.file.room.undo_s:.0f} s"
+        return ActionDone(f"{child} has started, mended: {plan.change}; {undo}", child)
+
+    return Act(plan.lines(), mend)
 
 
 def _probe(intent: ProbeIntent, actions: Actions) -> Act:
@@ -149,7 +164,7 @@ def _begin_autopilot(run: RunView, actions: Actions, pilot: RoomPilot) -> Act:
         return ActionDone(f"the autopilot acts for {root} and what comes of it; W ends it")
 
     plan = [
-        f"takes the playbook's next step by itself, each once, for {run.id} and its family",
+        f"takes the playbook's next step by itself, each once, for {run.id} and what comes of it",
         *limits_in_words(actions.file.autopilot),
         "a restart, undo, stop, kill or resume of yours there ends it, and so does W",
         f"leaving the room ends it as well: for the night there is lvm-tui watch --auto {run.id}",

@@ -12,8 +12,10 @@ ACTION_KEYS: dict[str, tuple[str, str]] = {
     "start": ("T", "train Mamba-S"),
     "start_baseline": ("B", "train the AMN baseline"),
     "restart": ("R", "restart with the recommended fix"),
+    "mend": ("M", "mend: apply the remedy of what the diagnosis names first"),
     "probe": ("P", "probe the ladder: short runs of every fix, and which one helps"),
     "evaluate": ("E", "smoke evaluation"),
+    "evaluate_tuned": ("I", "smoke evaluation on an index of its own, tuned by measurement"),
     "evaluate_full": ("F", "full evaluation"),
     "override": ("O", "go on all the same, with a written reason"),
     "preflight": ("D", "look at the data again (preflight)"),
@@ -45,6 +47,7 @@ ROOM_BINDINGS: list[Binding] = [
     _act("start", "train"),
     _act("start_baseline", "baseline"),
     _act("restart", "restart"),
+    _act("mend", "mend"),
     _act("evaluate", "eval"),
     _act("stop", "stop"),
     _act("undo", "undo"),
@@ -55,11 +58,12 @@ ROOM_BINDINGS: list[Binding] = [
     _act("kill", "kill"),
     _act("override", "override"),
     _act("probe", "probe"),
+    _act("autopilot", "autopilot"),
     _act("preflight", "preflight"),
     _act("align", "align"),
     _act("rerank", "rerank"),
     _act("evaluate_fitted", "fitted eval"),
-    _act("autopilot", "autopilot"),
+    _act("evaluate_tuned", "tuned eval"),
     *(
         _look(str(number), f"pane({number})", name, f"go to pane {number}, {name}", f"pane.{number}")
         for number, name in enumerate(PANE_NAMES, start=1)

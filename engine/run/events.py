@@ -75,6 +75,8 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     """The most it could be: the smaller of those predictions' number and width."""
     pairwise_cosine: float | None = None
     """Mean cosine between predictions of different validation windows."""
+    context_pairwise_cosine: float | None = None
+    """The same of the means of their contexts, which cannot collapse: how alike the windows themselves are."""
     top1_projected: float | None = None
     """Share of validation queries whose own target ranks first among the targets of them all, behind the head; of at
     most 2,048 windows, evenly spaced."""

@@ -60,21 +60,36 @@ class RoomConfig(Section, frozen=True, kw_only=True):
     """A running engine that is silent for longer is shown as stalled. Four times the longest step measured here."""
 
 
-AutoAction = Literal["start_baseline", "restart", "evaluate", "evaluate_full", "align", "rerank", "evaluate_fitted"]
+AutoAction = Literal[
+    "start_baseline",
+    "restart",
+    "mend",
+    "probe",
+    "resume",
+    "kill",
+    "evaluate",
+    "evaluate_full",
+    "evaluate_tuned",
+    "align",
+    "rerank",
+    "evaluate_fitted",
+]
 AUTO_ACTIONS: tuple[AutoAction, ...] = get_args(AutoAction)
 
 
 class AutopilotConfig(Section, frozen=True, kw_only=True):
-    """The `[autopilot]` table: what `lvm-tui watch --auto ID` may do while nobody looks."""
+    """The `[autopilot]` table: what an autopilot may do, set on by `lvm-tui watch --auto ID` or by W in the room."""
 
-    allow: list[AutoAction] = field(default_factory=lambda: list(AUTO_ACTIONS))
-    """Actions it may take; the playbook's next one that is not among them ends it."""
+    allow: list[AutoAction] = field(default_factory=lambda: [name for name in AUTO_ACTIONS if name != "kill"])
+    """Actions it may take; the playbook's next one that is not among them ends it. `mend`: restart with the remedy of
+    what a diagnosis names. `probe`: measure the ladder before climbing it. `resume`: go on with a run that was lost or
+    crashed. `kill`: end a run that has stalled; only if it is asked for."""
     max_runs: PositiveInt = 8
     """Runs it may start in a family."""
     max_hours: Positive = 12.0
     """Hours from its first look or action on a family after which it acts no more."""
     max_crashes: Count = 2
-    """Runs of its own that may fail or be lost; one more ends it."""
+    """Crashes it puts up with in a family, resumed each time after a pause that doubles; one more ends it."""
     quiet: Annotated[str, Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?\Z")] = ""
     """Hours of the day, local time, in which it only watches: "22:00-07:00"; empty for none."""
 

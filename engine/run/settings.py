@@ -220,7 +220,8 @@ class CheckBars(Section, frozen=True, kw_only=True):
     same_article_negatives_at_most: Count = 0
     """Candidates of the query's own article that reached the loss."""
     pairwise_cosine_at_most: Share = 0.3
-    """Mean pairwise cosine of predictions: healthy 0.02 to 0.2, collapsed near 1."""
+    """Mean pairwise cosine of predictions: healthy 0.02 to 0.2, collapsed near 1. Where the means of the contexts are
+    alike themselves, as with validation windows of a single article, the bar is 0.1 above that instead."""
     effective_rank_at_least: Annotated[float, Meta(ge=0.0)] = 10.0
     """Directions that the predictions span: healthy 26 to 285, one answer for everything 4 to 5; at most a quarter of
     the directions there could be is asked for. It finds predictions that spread evenly over very few directions, which

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from engine.data.corpus import FloatArray
 from engine.run.directory import RunDirectory
@@ -56,6 +58,10 @@ class Asked:
     """Ask with the windows that the run trains on, where another corpus of the same articles is searched."""
 
 
+NO_RERANKER = Asked(EvalConfig(limit=300, eff5=0.5))
+"""The embedded corpus gives every model an Eff@5 of .58 to .64 where nothing is reranked; the usual bar is .68."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One labelled training."""
@@ -71,6 +77,14 @@ class Case:
     """Settings that differ from `BASE`, by dotted key."""
     fault: Fault | None = None
     """Done to the trainer before its first step."""
+    fault_is_once: bool = False
+    """The fault does not come back in a run that is resumed or patched; else every child has it too."""
+    mended: Patch | None = None
+    """Settings, laid over `patch`, of the same training without the fault; None where no setting repairs it."""
+    beyond_repair: str = ""
+    """Why none does, in words. A case that fails has either this or `mended`, a healthy one neither."""
+    notes: str = ""
+    """The note that a healthy run must have."""
     asked: Asked | None = None
     """How it is evaluated; None for not at all."""
     aftermath: Aftermath | None = None
@@ -81,6 +95,24 @@ class Case:
     """It is to be judged as if its process were still there."""
     held_out: bool = False
     """Its parameters are of no use for choosing thresholds, whatever the seed."""
+
+    @property
+    def recurs(self) -> bool:
+        """Whether a run that is resumed or patched has the fault again."""
+        return self.fault is not None and not self.fault_is_once
+
+    def twin(self) -> Case | None:
+        """The same training without the fault, asked of an index that is right; None where nothing repairs it."""
+        if self.mended is None:
+            return None
+        asked = self.asked and replace(
+            self.asked,
+            config=msgspec.structs.replace(self.asked.config, nprobe=EvalConfig().nprobe),
+            indexed=as_they_are,
+        )
+        return replace(
+            self, expects="", patch={**self.patch, **self.mended}, fault=None, asked=asked, aftermath=None, mended=None
+        )
 
     def split(self, seed: int) -> Split:
         """Whether a run of this seed may be looked at to choose thresholds."""

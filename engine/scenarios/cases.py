@@ -23,5 +23,5 @@ def find_cases(names: tuple[str, ...]) -> list[Case]:
     """
     for name in names:
         if name not in CASES:
-            raise ConfigError(f'--only: there is no case "{name}".{suggestion(name, CASES)}')
+            raise ConfigError(f'there is no case "{name}" in the suite.{suggestion(name, CASES)}')
     return [CASES[name] for name in names] if names else list(CASES.values())

@@ -29,12 +29,14 @@ OF_DATA = (
         planted="preset hopeless: its ceiling is below the gate",
         data=synthetic("hopeless"),
         asked=Asked(),
+        beyond_repair="the ceiling of these data is below the gate: they have to be embedded anew",
     ),
     Case(
         name="hopeless_noise",
         expects="hopeless",
         planted="preset miss with more noise",
         data=synthetic("miss", noise=1.2),
+        beyond_repair="the ceiling of these data is below the gate: they have to be embedded anew",
         held_out=True,
     ),
     Case(
@@ -44,6 +46,7 @@ OF_DATA = (
         data=synthetic("collapse"),
         patch=SCRATCH,
         asked=Asked(),
+        beyond_repair="the data have one common direction: their mean has to be subtracted before they are imported",
     ),
     Case(
         name="collapse_residual",
@@ -52,6 +55,7 @@ OF_DATA = (
         data=synthetic("collapse"),
         patch={"model.kind": "gru"},
         asked=Asked(),
+        beyond_repair="the data have one common direction: their mean has to be subtracted before they are imported",
         held_out=True,
     ),
     Case(
@@ -61,6 +65,7 @@ OF_DATA = (
         data=window_file("leak", "unnamed", **CYCLES),
         patch=SCRATCH,
         asked=Asked(),
+        beyond_repair="the file names no articles: it has to be made anew, with article_ids",
     ),
     Case(
         name="leak_own_number",
@@ -68,6 +73,7 @@ OF_DATA = (
         planted="preset passes as a file that gives each window an article of its own",
         data=window_file("passes", "own number"),
         asked=Asked(),
+        beyond_repair="the file names wrong articles: it has to be made anew, with their article_ids",
         held_out=True,
     ),
     Case(
@@ -76,6 +82,7 @@ OF_DATA = (
         planted="preset passes, a third of the articles twice under other titles",
         data=copied_articles("passes", 0.33),
         asked=Asked(),
+        beyond_repair="articles occur twice: the corpus has to be imported anew without the copies",
     ),
     Case(
         name="leak_honest",
@@ -84,6 +91,7 @@ OF_DATA = (
         data=synthetic("leak", **CYCLES),
         patch=SCRATCH,
         asked=Asked(),
+        beyond_repair="the ceiling of articles never seen is below the gate: they have to be embedded anew",
     ),
     Case(
         name="two_encoders",
@@ -91,12 +99,14 @@ OF_DATA = (
         planted="training in one encoder's space, the payload in another's",
         data=other_payload("passes"),
         asked=Asked(),
+        beyond_repair="training and payload have to be embedded anew with one encoder",
     ),
     Case(
         name="two_encoders_unseen",
         expects="provenance",
         planted="the evaluation's windows are of another encoder",
         data=other_evaluation("miss"),
+        beyond_repair="the evaluation's windows have to be embedded anew with the encoder of the rest",
         held_out=True,
     ),
     Case(
@@ -106,6 +116,7 @@ OF_DATA = (
         data=other_payload("passes"),
         asked=Asked(by_training=True),
         looks_first=False,
+        beyond_repair="training and payload have to be embedded anew with one encoder",
     ),
     Case(
         name="shuffled",
@@ -113,6 +124,7 @@ OF_DATA = (
         planted="targets in another order than their keys",
         data=shuffled_targets("passes"),
         asked=Asked(),
+        beyond_repair="targets and keys have to be brought into one order: the file has to be made anew",
     ),
 )
 
@@ -123,6 +135,7 @@ OF_RETRIEVAL = (
         planted="preset cos_only: the rank within the article is luck",
         data=synthetic("cos_only"),
         asked=Asked(),
+        beyond_repair="nothing in these data says which chunk of an article comes next: they have to be embedded anew",
     ),
     Case(
         name="eff_miss",
@@ -131,6 +144,7 @@ OF_RETRIEVAL = (
         data=synthetic("eff_miss", **FULL),
         patch={"sampler.batch_size": 256, "epochs": 2},
         asked=Asked(),
+        mended={},
     ),
     Case(
         name="embedded_ranking",
@@ -139,6 +153,7 @@ OF_RETRIEVAL = (
         data=embedded(),
         patch={"sampler.batch_size": 128, "epochs": 2, "optimizer.lr": 1e-3},
         asked=Asked(),
+        mended={},
         held_out=True,
     ),
     Case(
@@ -148,6 +163,7 @@ OF_RETRIEVAL = (
         data=synthetic("passes"),
         patch=GRU,
         asked=Asked(indexed=other_corpus),
+        mended={},
     ),
     Case(
         name="index_shifted",
@@ -156,6 +172,7 @@ OF_RETRIEVAL = (
         data=synthetic("passes", noise=0.5),
         patch=GRU,
         asked=Asked(indexed=shifted),
+        mended={},
         held_out=True,
     ),
     Case(
@@ -165,6 +182,7 @@ OF_RETRIEVAL = (
         data=synthetic("passes"),
         patch=GRU,
         asked=Asked(indexed=scaled),
+        mended={},
     ),
     Case(
         name="index_one_list",
@@ -173,5 +191,6 @@ OF_RETRIEVAL = (
         data=embedded(),
         patch={"sampler.batch_size": 128, "epochs": 2, "optimizer.lr": 1e-3},
         asked=Asked(EvalConfig(limit=300, nprobe=1, eff5=0.5)),
+        mended={},
     ),
 )

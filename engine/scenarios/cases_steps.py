@@ -11,6 +11,15 @@ from engine.scenarios.data import embedded, synthetic
 
 PASSES = synthetic("passes")
 MISS = synthetic("miss")
+IN_CODE = "a defect in the code: it comes back in every run, whatever its settings"
+LESS_BY_HEART: Patch = {
+    "model.residual": "context_mean",
+    "epochs": 4,
+    "loss.lambda_con": 0.3,
+    "loss.lambda_ar": 0.7,
+    "sampler.article_dropout": 0.2,
+    "sampler.span_corruption": 0.1,
+}
 QUEUED: Patch = {
     "epochs": 2,
     "sampler.batch_size": 128,
@@ -27,6 +36,7 @@ OF_STEPS = (
         planted="learning rate 100 times too high",
         data=PASSES,
         patch={"optimizer.lr": 0.3},
+        mended={"optimizer.lr": 3e-3},
     ),
     Case(
         name="rate_high_amn",
@@ -34,6 +44,7 @@ OF_STEPS = (
         planted="AMN, learning rate 100 times too high",
         data=MISS,
         patch={"model.kind": "amn", "optimizer.lr": 0.1},
+        mended={"optimizer.lr": 1e-3},
         held_out=True,
     ),
     Case(
@@ -43,6 +54,7 @@ OF_STEPS = (
         data=PASSES,
         patch={"optimizer.lr": 3e-5},
         asked=Asked(),
+        mended={"optimizer.lr": 3e-3},
     ),
     Case(
         name="rate_low_gru",
@@ -51,6 +63,7 @@ OF_STEPS = (
         data=MISS,
         patch={"model.kind": "gru", "optimizer.lr": 1e-5},
         asked=Asked(),
+        mended={"optimizer.lr": 1e-3},
         held_out=True,
     ),
     Case(
@@ -60,6 +73,7 @@ OF_STEPS = (
         data=PASSES,
         patch={"optimizer.clip_norm": 1e9},
         fault=faults.grow_gradients(1.08),
+        beyond_repair=IN_CODE,
     ),
     Case(
         name="exploding_faster",
@@ -68,6 +82,7 @@ OF_STEPS = (
         data=MISS,
         patch={"model.kind": "gru"},
         fault=faults.grow_gradients(1.12),
+        beyond_repair=IN_CODE,
         held_out=True,
     ),
     Case(
@@ -77,6 +92,7 @@ OF_STEPS = (
         data=PASSES,
         fault=faults.scale_gradients(1e-6),
         asked=Asked(),
+        beyond_repair=IN_CODE,
     ),
     Case(
         name="frozen",
@@ -84,6 +100,7 @@ OF_STEPS = (
         planted="weights frozen",
         data=MISS,
         fault=faults.scale_gradients(0.0),
+        beyond_repair=IN_CODE,
     ),
     Case(
         name="frozen_late",
@@ -92,6 +109,7 @@ OF_STEPS = (
         data=PASSES,
         patch={"model.kind": "gru", "schedule.min_lr_ratio": 1.0},
         fault=faults.scale_gradients(0.0, after=60),
+        beyond_repair=IN_CODE,
         held_out=True,
     ),
     Case(
@@ -100,6 +118,7 @@ OF_STEPS = (
         planted="NaN in the gradients of the second epoch",
         data=PASSES,
         fault=faults.scale_gradients(math.nan, after=100),
+        beyond_repair=IN_CODE,
     ),
     Case(
         name="not_a_number_at_once",
@@ -108,6 +127,7 @@ OF_STEPS = (
         data=MISS,
         patch={"model.kind": "amn"},
         fault=faults.scale_gradients(math.nan),
+        beyond_repair=IN_CODE,
         held_out=True,
     ),
     Case(
@@ -125,6 +145,7 @@ OF_STEPS = (
             "sampler.article_dropout": 0.0,
             "sampler.span_corruption": 0.0,
         },
+        mended=LESS_BY_HEART,
     ),
     Case(
         name="overfit_fewer",
@@ -141,6 +162,7 @@ OF_STEPS = (
             "sampler.article_dropout": 0.0,
             "sampler.span_corruption": 0.0,
         },
+        mended=LESS_BY_HEART,
         held_out=True,
     ),
 )
@@ -153,6 +175,8 @@ OF_PROCESS = (
         data=PASSES,
         fault=faults.abandon(90),
         aftermath=faults.lose_process,
+        fault_is_once=True,
+        mended={},
     ),
     Case(
         name="stalled",
@@ -162,6 +186,8 @@ OF_PROCESS = (
         fault=faults.abandon(90),
         aftermath=faults.fall_silent,
         is_held=True,
+        fault_is_once=True,
+        mended={},
     ),
     Case(
         name="queue_stale",
@@ -170,6 +196,7 @@ OF_PROCESS = (
         data=embedded(),
         patch={**QUEUED, "model.kind": "amn", "queue.size": 1024},
         fault=faults.leave_the_queue,
+        mended={"queue.size": 0},
     ),
     Case(
         name="queue_stale_mamba",
@@ -178,6 +205,7 @@ OF_PROCESS = (
         data=embedded(),
         patch={**QUEUED, "queue.size": 512},
         fault=faults.leave_the_queue,
+        mended={"queue.size": 0},
         held_out=True,
     ),
 )

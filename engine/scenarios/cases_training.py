@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.run.settings import Patch
 from engine.scenarios import faults
-from engine.scenarios.case import Asked, Case
+from engine.scenarios.case import NO_RERANKER, Asked, Case
 from engine.scenarios.data import embedded, synthetic
 
 PASSES = synthetic("passes")
@@ -12,6 +12,15 @@ MISS = synthetic("miss")
 BEHIND_HEAD: Patch = {"loss.contrast_space": "projected", "loss.lambda_con": 0.7, "loss.lambda_ar": 0.3}
 SCRATCH: Patch = {"model.residual": "none"}
 PLAIN_GRU: Patch = {**SCRATCH, "model.kind": "gru", "model.width": 128}
+AMONG_VECTORS: Patch = {"loss.contrast_space": "target"}
+RESIDUAL: Patch = {"model.residual": "context_mean"}
+HEALTHY_EMBEDDED: Patch = {
+    **AMONG_VECTORS,
+    **RESIDUAL,
+    "loss.lambda_con": 0.3,
+    "loss.lambda_ar": 0.7,
+    "optimizer.lr": 1e-3,
+}
 LONG_PAGES = synthetic("passes", num_articles=12, num_chunks=200)
 
 OF_LOSS = (
@@ -21,7 +30,8 @@ OF_LOSS = (
         planted="embedded corpus, plain GRU, no contrast",
         data=embedded(),
         patch={**PLAIN_GRU, "loss.lambda_con": 0.0, "sampler.batch_size": 128, "epochs": 2},
-        asked=Asked(),
+        asked=NO_RERANKER,
+        mended=HEALTHY_EMBEDDED,
     ),
     Case(
         name="ar_only_small",
@@ -29,7 +39,8 @@ OF_LOSS = (
         planted="embedded corpus, plain GRU, no contrast, other width and rate",
         data=embedded(),
         patch={**PLAIN_GRU, "model.width": 64, "loss.lambda_con": 0.0, "optimizer.lr": 1e-3, "epochs": 2},
-        asked=Asked(),
+        asked=NO_RERANKER,
+        mended=HEALTHY_EMBEDDED,
         held_out=True,
     ),
     Case(
@@ -39,6 +50,7 @@ OF_LOSS = (
         data=PASSES,
         patch={"sampler.batch_size": 8, "epochs": 2, "optimizer.lr": 1e-3},
         asked=Asked(),
+        mended={"sampler.batch_size": 64, "optimizer.lr": 3e-3},
     ),
     Case(
         name="few_negatives_16",
@@ -46,6 +58,7 @@ OF_LOSS = (
         planted="batches of 16, GRU",
         data=MISS,
         patch={"model.kind": "gru", "sampler.batch_size": 16, "epochs": 2, "optimizer.lr": 1e-3},
+        mended={"sampler.batch_size": 64, "optimizer.lr": 3e-3},
         held_out=True,
     ),
     Case(
@@ -55,6 +68,7 @@ OF_LOSS = (
         data=LONG_PAGES,
         patch={"loss.mask_same_article": False},
         asked=Asked(),
+        mended={"loss.mask_same_article": True},
     ),
     Case(
         name="own_article_queue",
@@ -62,6 +76,7 @@ OF_LOSS = (
         planted="the same through a queue, shorter articles",
         data=PASSES,
         patch={"loss.mask_same_article": False, "queue.size": 1024, "queue.same_topic_share": 0.0, "epochs": 2},
+        mended={"loss.mask_same_article": True},
         held_out=True,
     ),
     Case(
@@ -70,7 +85,8 @@ OF_LOSS = (
         planted="embedded corpus, contrast behind the projection head",
         data=embedded(),
         patch={**BEHIND_HEAD, **SCRATCH, "sampler.batch_size": 128, "epochs": 4},
-        asked=Asked(),
+        asked=NO_RERANKER,
+        mended=HEALTHY_EMBEDDED,
     ),
     Case(
         name="wrong_space_gru",
@@ -78,7 +94,8 @@ OF_LOSS = (
         planted="the same with a GRU of width 128",
         data=embedded(),
         patch={**BEHIND_HEAD, **PLAIN_GRU, "sampler.batch_size": 96, "epochs": 3},
-        asked=Asked(),
+        asked=NO_RERANKER,
+        mended=HEALTHY_EMBEDDED,
         held_out=True,
     ),
 )
@@ -91,6 +108,7 @@ OF_HEAD = (
         data=PASSES,
         patch=BEHIND_HEAD,
         fault=faults.bias_the_head,
+        mended=AMONG_VECTORS,
     ),
     Case(
         name="head_no_norm",
@@ -99,6 +117,7 @@ OF_HEAD = (
         data=MISS,
         patch={**BEHIND_HEAD, **SCRATCH},
         fault=faults.unnormalise_the_head,
+        mended=AMONG_VECTORS,
     ),
     Case(
         name="head_no_norm_gru",
@@ -107,6 +126,7 @@ OF_HEAD = (
         data=embedded(),
         patch={**BEHIND_HEAD, **PLAIN_GRU, "sampler.batch_size": 128, "epochs": 2},
         fault=faults.unnormalise_the_head,
+        mended=AMONG_VECTORS,
         held_out=True,
     ),
     Case(
@@ -116,6 +136,7 @@ OF_HEAD = (
         data=MISS,
         patch={**BEHIND_HEAD, "model.kind": "amn"},
         fault=faults.bias_the_head,
+        mended=AMONG_VECTORS,
         held_out=True,
     ),
     Case(
@@ -125,6 +146,7 @@ OF_HEAD = (
         data=PASSES,
         patch=BEHIND_HEAD,
         fault=faults.silence_the_head,
+        mended=AMONG_VECTORS,
     ),
 )
 
@@ -136,6 +158,7 @@ OF_FLOOR = (
         data=PASSES,
         patch=SCRATCH,
         asked=Asked(),
+        mended=RESIDUAL,
     ),
     Case(
         name="below_ridge_gru",
@@ -144,6 +167,7 @@ OF_FLOOR = (
         data=synthetic("passes", num_articles=120),
         patch={**PLAIN_GRU, "model.width": 64, "epochs": 2, "optimizer.lr": 2e-3},
         asked=Asked(),
+        mended=RESIDUAL,
     ),
     Case(
         name="below_ridge_transformer",
@@ -152,6 +176,7 @@ OF_FLOOR = (
         data=MISS,
         patch={**SCRATCH, "model.kind": "transformer", "optimizer.lr": 1e-3},
         asked=Asked(),
+        mended=RESIDUAL,
         held_out=True,
     ),
 )

@@ -1,4 +1,7 @@
-"""Faults planted in a training: what a defect in the code would do, done to a trainer before its first step."""
+"""Faults planted in a training: what a defect in the code would do, done to a trainer before its first step.
+
+A fault of a part that the trainer does not have does nothing: a child may be patched so that it does without.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,18 @@ class AbandonedError(Exception):
     """The training ends here without a word, as a killed process does."""
 
 
-def scale_gradients(factor: float, *, after: int = 0) -> Fault:
-    """Multiply every gradient, from the backward pass `after` on; 0 freezes the weights, NaN poisons them."""
+def scale_gradients(factor: float, *, after: int = 0, until: int | None = None) -> Fault:
+    """Multiply every gradient, from the backward pass `after` on; 0 freezes the weights, NaN poisons them.
+
+    Args:
+        factor: what a gradient is multiplied by.
+        after: backward passes before the first one.
+        until: backward passes before it ends; None for never.
+    """
 
     def plant(trainer: Trainer) -> None:
         for parameter in trainer.learner.parameters:
-            _hook(parameter, _scaling(factor, after))
+            _hook(parameter, _scaling(factor, after, until))
 
     return plant
 
@@ -56,34 +65,42 @@ def bias_the_head(trainer: Trainer) -> None:
     import torch
     from torch import nn
 
-    last = _layer(trainer, -1)
+    head = trainer.learner.head
+    if head is None:
+        return
+    last = _layer(head, -1)
     biased = nn.Linear(last.in_features, last.out_features)
     biased.weight = last.weight
     with torch.no_grad():
         biased.bias.fill_(3.0)
-    _head(trainer).mlp[-1] = biased
+    head.mlp[-1] = biased
 
 
 def unnormalise_the_head(trainer: Trainer) -> None:
     """Leave out the head's L2 norm."""
-    head = _head(trainer)
-    head.forward = head.mlp.forward  # type: ignore[method-assign]
+    head = trainer.learner.head
+    if head is not None:
+        head.forward = head.mlp.forward  # type: ignore[method-assign]
 
 
 def silence_the_head(trainer: Trainer) -> None:
     """Let the head give almost the same for everything: its first layer's weights are gone and stay gone."""
     import torch
 
-    first = _layer(trainer, 0)
+    head = trainer.learner.head
+    if head is None:
+        return
+    first = _layer(head, 0)
     with torch.no_grad():
         first.weight.zero_()
-    _hook(first.weight, _scaling(0.0, 0))
+    _hook(first.weight, _scaling(0.0))
 
 
 def leave_the_queue(trainer: Trainer) -> None:
     """Fill the queue once and never again."""
     queue = trainer.learner.queue
-    assert queue is not None
+    if queue is None:
+        return
     push = queue.push
 
     def push_until_full(windows: NDArray[np.int64], vectors: Tensor) -> None:
@@ -122,16 +139,18 @@ def lose_process(run: RunDirectory) -> None:
 
 
 def fall_silent(run: RunDirectory) -> None:
-    """Date a run's events back by an hour."""
+    """Date a run's events back by an hour; who ran it cannot be asked any more."""
+    lose_process(run)
     events = [msgspec.structs.replace(event, t=event.t - SILENCE_S) for event in read_events(run.events_file)]
     write_atomically(run.events_file, b"".join(map(encode_event, events)))
 
 
-def _scaling(factor: float, after: int) -> Callable[[Tensor], Tensor]:
+def _scaling(factor: float, after: int = 0, until: int | None = None) -> Callable[[Tensor], Tensor]:
     calls = iter(range(1 << 62))
+    end = 1 << 62 if until is None else until
 
     def scale(gradient: Tensor) -> Tensor:
-        return gradient if next(calls) < after else gradient * factor
+        return gradient * factor if after <= next(calls) < end else gradient
 
     return scale
 
@@ -149,15 +168,9 @@ def _hook(parameter: Tensor, change: Callable[[Tensor], Tensor]) -> None:
     parameter.register_hook(change)  # type: ignore[no-untyped-call]
 
 
-def _head(trainer: Trainer) -> ProjectionHead:
-    head = trainer.learner.head
-    assert head is not None, "the fault is one of the head, so the contrast must be projected"
-    return head
-
-
-def _layer(trainer: Trainer, place: int) -> nn.Linear:
+def _layer(head: ProjectionHead, place: int) -> nn.Linear:
     from torch import nn
 
-    layer = _head(trainer).mlp[place]
+    layer = head.mlp[place]
     assert isinstance(layer, nn.Linear)
     return layer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from engine.run.convert import ConfigError
 from engine.run.files import read_regular, write_atomically
@@ -17,6 +17,8 @@ from engine.run.files import read_regular, write_atomically
 NAME = "scenarios.json"
 RUNS = "runs"
 """Folder of the run directories, beside the file."""
+TWINS = "twins"
+"""Folder of the run directories without the fault, beside it; they are not judged."""
 MAX_SUITE = 4 << 20
 
 Split = Literal["tune", "held_out"]
@@ -40,6 +42,16 @@ class PlantedRun(Struct, frozen=True, kw_only=True):
     """From making the data to the end of its evaluation."""
     is_held: bool = False
     """It is to be judged as if its process were still there."""
+    twin: str = ""
+    """Folder name, below `TWINS`, of the same training without the fault: same data, same seed, evaluated the same way
+    by an index that is right. Empty where there is none."""
+    beyond_repair: str = ""
+    """Why no setting and no action of the room repairs it, in words; empty where one does, and for a healthy run."""
+    notes: str = ""
+    """The note that a healthy run must have; empty where none is asked for."""
+    train: list[str] = field(default_factory=list)
+    """The command that trains a child, with a fault that comes back planted again, without its arguments: it accepts
+    those of `lvm-engine train`. Empty in files from before there was one."""
 
 
 class Suite(Struct, frozen=True, kw_only=True):

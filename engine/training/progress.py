@@ -93,6 +93,7 @@ class Progress(Struct, kw_only=True):
             effective_rank=finite(inspection.effective_rank),
             effective_rank_limit=inspection.effective_rank_limit,
             pairwise_cosine=finite(inspection.pairwise_cosine),
+            context_pairwise_cosine=finite(seen.context_pairwise_cosine),
             top1_projected=inspection.top1_projected,
             top1_target=inspection.top1_target,
             grad_norm=finite(sums["grad_norm"] / steps),

@@ -24,7 +24,7 @@ from engine.models.floors import floor_predictions
 from engine.run.convert import ConfigError
 from engine.run.settings import DataConfig
 from engine.training.learner import Learner
-from engine.training.sanity import Inspection, evenly, inspect_predictions
+from engine.training.sanity import Inspection, evenly, inspect_predictions, mean_pairwise_cosine
 
 MAX_LIFT_WINDOWS = 2048
 """Windows that a lift is measured on, evenly spaced."""
@@ -49,6 +49,8 @@ class Validated:
     """Windows behind `unseen_lift`."""
     lift_gap_error: float | None
     """Standard error of the difference of the two."""
+    context_pairwise_cosine: float
+    """Mean cosine between the context means of different validation windows."""
 
 
 class Validator:
@@ -84,6 +86,7 @@ class Validator:
             unseen_lift=unseen.value if unseen else None,
             unseen_windows=len(probe.windows) if probe else None,
             lift_gap_error=math.hypot(seen.error, unseen.error) if unseen else None,
+            context_pairwise_cosine=self._seen.pairwise_cosine,
         )
 
 
@@ -107,6 +110,8 @@ class LiftProbe:
         self.source, self.windows = source, evenly(windows, MAX_LIFT_WINDOWS)
         contexts, targets = source.gather(self.windows)
         means = floor_predictions("context_mean", contexts)
+        self.pairwise_cosine = mean_pairwise_cosine(torch.from_numpy(means))
+        """Mean cosine between the context means of different windows."""
         self._floors = np.einsum("wd,wd->w", means, targets, dtype=np.float64)
         articles = source.articles[self.windows]
         groups = np.where(articles >= 0, articles, -1 - np.arange(len(articles)))  # an unknown one is its own

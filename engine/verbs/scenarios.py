@@ -15,11 +15,21 @@ from engine.scenarios.record import PlantedRun, Suite, write_suite
 @click.command("scenarios")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to make; it must not exist.")
 @click.option("--only", multiple=True, metavar="NAME", help="This case; may be given several times.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Runs of each case.")
+@click.option("--seeds", type=click.IntRange(1), help="Seeds 0 to one less than this.  [default: 1]")
+@click.option("--seed", "chosen", type=click.IntRange(0), multiple=True, help="This seed; may be given several times.")
+@click.option("--twins", is_flag=True, help="Train each case that a setting mends without its fault as well.")
 @click.option("--workers", type=click.IntRange(1), help="Runs at a time, a thread each; default: one for every core.")
 @click.option("--list", "to_list", is_flag=True, help="Print the cases and what each plants; run nothing.")
 @user_errors
-def command(out: Path | None, only: tuple[str, ...], seeds: int, workers: int | None, to_list: bool) -> int:
+def command(
+    out: Path | None,
+    only: tuple[str, ...],
+    seeds: int | None,
+    chosen: tuple[int, ...],
+    twins: bool,
+    workers: int | None,
+    to_list: bool,
+) -> int:
     """Run labelled cases for real: data, training, evaluation; `lvm-tui scenarios DIR` judges them.
 
     Exit codes: 0 done, 2 could not.
@@ -35,13 +45,16 @@ def command(out: Path | None, only: tuple[str, ...], seeds: int, workers: int | 
         raise ConfigError("scenarios: needs --out DIR, the folder to make; or --list, to run nothing.")
     if out.exists():
         raise ConfigError(f"--out: {out} exists, and is never overwritten. Name a new folder.")
+    if seeds and chosen:
+        raise ConfigError("--seeds and --seed: name one of them; --seed 5 --seed 8 runs these two.")
     out.mkdir(mode=0o700, parents=True)
     from engine.scenarios.run import run_suite
 
-    jobs = [(case.name, seed) for seed in range(seeds) for case in cases]
+    jobs = [(case.name, seed) for seed in dict.fromkeys(chosen) or range(seeds or 1) for case in cases]
     places = {f"{name}-{seed:04d}": place for place, (name, seed) in enumerate(jobs)}
+    at_most = min(len(jobs), os.cpu_count() or 1)
     found: list[PlantedRun] = []
-    for planted in run_suite(jobs, out.absolute(), workers=workers or min(len(jobs), os.cpu_count() or 1)):
+    for planted in run_suite(jobs, out.absolute(), workers=workers or at_most, twins=twins):
         found.append(planted)
         click.echo(f"{len(found)}/{len(jobs)} {planted.run}: {planted.seconds:.1f} s", err=True)
         # every time, so that what is done can be judged where the rest was interrupted

@@ -7,10 +7,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -22,11 +22,16 @@ from engine.run.wrapper import LOCK_FD_VARIABLE
 from engine.verbs.run_flags import create_run
 
 if TYPE_CHECKING:
+    from engine.data.corpus import Corpus
     from engine.data.split import Split
     from engine.data.windows import WindowSource
     from engine.training.recorder import Recorder
+    from engine.training.trainer import Outcome, Trainer
 
 log = logging.getLogger("engine")
+
+Plant: TypeAlias = "Callable[[Trainer], None]"
+"""What is done to a trainer before its first step."""
 
 
 class StopRequest:
@@ -81,8 +86,11 @@ class StopRequest:
 @click.option(
     "--override-preflight", metavar="REASON", help="Train although the preflight blocks; the reason is recorded."
 )
+@click.pass_obj
 @user_errors
 def command(
+    plant: Plant | None,
+    /,
     run_dir: Path | None,
     resume: bool,
     save_dir: Path | None,
@@ -92,6 +100,9 @@ def command(
     """Train a model. The data are looked at first; what must pass and does not blocks.
 
     Exit codes: 0 finished, or stopped as asked; 1 a number was not finite; 2 could not.
+    \f
+
+    The scenario suite hands over what is to be planted in the trainer, as the context's object.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if (run_dir is None) == (save_dir is None):
@@ -113,12 +124,12 @@ def command(
     with _logging_to_stdout():
         lock = _hold_lock(run)
         try:
-            return _train(run, resume=resume, reason=override_preflight)
+            return _train(run, resume=resume, reason=override_preflight, plant=plant)
         finally:
             os.close(lock)
 
 
-def _train(run: RunDirectory, *, resume: bool, reason: str | None) -> int:
+def _train(run: RunDirectory, *, resume: bool, reason: str | None, plant: Plant | None) -> int:
     """Train a run whose lock is held; returns the exit code."""
     spec = run.read_spec()
     from engine.training.recorder import Recorder
@@ -136,7 +147,9 @@ def _train(run: RunDirectory, *, resume: bool, reason: str | None) -> int:
         raise
     try:
         with stop.listening():
-            return _train_recorded(recorder, stop, resume=resume, reason=reason or spec.preflight_override)
+            why = reason or spec.preflight_override
+            outcome = train_recorded(recorder, stop, resume=resume, reason=why, plant=plant)
+        return 1 if outcome == "failed" else 0
     except Exception as error:
         message = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):  # a full disk is often why
@@ -146,7 +159,32 @@ def _train(run: RunDirectory, *, resume: bool, reason: str | None) -> int:
         recorder.close()
 
 
-def _train_recorded(recorder: Recorder, stop: StopRequest, *, resume: bool, reason: str) -> int:
+def train_recorded(
+    recorder: Recorder,
+    stop: Callable[[], bool],
+    *,
+    resume: bool = False,
+    reason: str = "",
+    plant: Plant | None = None,
+    looks_first: bool = True,
+    payload: Corpus | None = None,
+    cache: Path | None = None,
+) -> Outcome:
+    """Look at the data of a run and train it, from its beginning or from its last checkpoint.
+
+    Args:
+        recorder: of the run.
+        stop: asked between steps, and between the items of the preflight.
+        resume: go on from the last checkpoint.
+        reason: why it may be trained although the preflight blocks; empty: it may not.
+        plant: done to the trainer before its first step.
+        looks_first: whether there is a preflight.
+        payload: what the preflight is told is searched, where it is not the corpus that trains.
+        cache: folder for what the preflight finds and the ridge; None for the user's.
+
+    Raises:
+        ConfigError: the data cannot be read, something blocks, or no checkpoint can be gone on from.
+    """
     from engine.data.split import split_windows
     from engine.data.windows import open_windows
     from engine.device import pick_device, set_threads
@@ -164,21 +202,28 @@ def _train_recorded(recorder: Recorder, stop: StopRequest, *, resume: bool, reas
         source, val_share=spec.data.val_share, test_share=spec.data.test_share, seed=spec.data.split_seed
     )
     floors: dict[str, float] = {}
-    if needs_verdict(recorder.known.preflight):
-        floors = _look_first(recorder, source, split, stop, reason)
+    if looks_first and needs_verdict(recorder.known.preflight):
+        floors = _look_first(recorder, source, split, payload, stop, reason, cache)
     trainer = Trainer(spec, source, split, device, recorder, stop, open_unseen(spec.data, Path.cwd(), source))
+    if plant is not None:
+        plant(trainer)  # before it is restored: what was planted may be part of what was saved
     if resume:
         trainer.restore()
 
     def measured_floors() -> dict[str, float]:
-        return floors or measure_floors(source, kept_ridge(source, split.train, ridge_cache()), split.val)
+        return floors or measure_floors(source, kept_ridge(source, split.train, cache or ridge_cache()), split.val)
 
-    outcome = trainer.train(measured_floors)
-    return 1 if outcome == "failed" else 0
+    return trainer.train(measured_floors)
 
 
 def _look_first(
-    recorder: Recorder, source: WindowSource, split: Split, stop: StopRequest, reason: str
+    recorder: Recorder,
+    source: WindowSource,
+    split: Split,
+    payload: Corpus | None,
+    stop: Callable[[], bool],
+    reason: str,
+    cache: Path | None,
 ) -> dict[str, float]:
     """Run the preflight and act on it; the floors it measured, none where it was asked to stop.
 
@@ -192,9 +237,9 @@ def _look_first(
     from engine.preflight.verdict import act_on
 
     spec = recorder.spec
-    subject = subject_of(spec.data, spec.gates, Path.cwd(), source, split)
+    subject = subject_of(spec.data, spec.gates, Path.cwd(), source, split, payload)
     try:
-        report = run_preflight(subject, stop_requested=stop, cache=default_cache())
+        report = run_preflight(subject, stop_requested=stop, cache=cache or default_cache())
     except StoppedEarlyError:
         return {}
     act_on(report, recorder, reason.strip())

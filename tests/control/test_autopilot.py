@@ -148,3 +148,58 @@ def test_in_quiet_hours_it_only_watches(room: Person) -> None:
 )
 def test_quiet_hours_may_span_midnight(hours: str, clock: int, expected: bool) -> None:
     assert is_quiet(hours, time.mktime((2026, 1, 5, clock, 0, 0, 0, 0, -1))) is expected
+
+
+def test_what_ails_is_mended_before_the_gate_where_waiting_would_prove_nothing(room: Person) -> None:
+    run = room.start(*LONG, "--values", "0.55", "--update-per-lr", "3000")
+    room.wait_epoch(run, 1)
+    pilot = pilot_of(room, run, AutopilotConfig(allow=["mend", "evaluate"]))
+    turn = look(room, pilot)
+    assert turn.acted
+    assert "optimizer.lr = 1.7e-06 (remedy of exploding)" in turn.words, "3.0 of the weights a step become 0.005"
+    child = room.views()[-1]
+    assert not look(room, pilot).acted, "the child has ended no epoch yet"
+    room.wait_epoch(child.directory, 1)
+    assert not look(room, pilot).acted, "healthy now, and the gate is not there yet"
+    assert [entry.action for entry in room.actions.journal.read() if entry.phase == "done"][1:] == ["restart"]
+
+
+def test_without_leave_to_mend_it_walks_the_playbook(room: Person) -> None:
+    run = room.start(*LONG, "--update-per-lr", "300")
+    room.wait_epoch(run, 2)
+    turn = look(room, pilot_of(room, run))
+    assert "loss.temperature = 0.05" in turn.words
+
+
+def test_a_crash_is_resumed_after_a_pause_and_only_so_often(room: Person) -> None:
+    run = room.start("--epochs", "1", "--values", "0.4", "--exit-code", "3")
+    room.wait_status(run, Status.FAILED)
+    (run.checkpoints / "last").mkdir(parents=True)
+    pilot = pilot_of(room, run, AutopilotConfig(allow=["resume"], max_crashes=1))
+    views = room.views()
+    views[0].state.checkpoints["last"] = views[0].state.checkpoints["best"]
+    assert "resumed in" in pilot.look(views, time.time()).words
+    turn = pilot.look(views, time.time() + 60)
+    assert turn.acted
+    assert turn.words.startswith(f"{run.id}: resumed")
+    room.wait_status(run, Status.FAILED)
+    turn = pilot.look(room.views(), time.time() + 600)
+    assert turn.is_over
+    assert "2 crashes" in turn.words
+
+
+def test_where_it_may_probe_the_ladder_is_measured_before_it_is_climbed(
+    room: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = room.start("--epochs", "2")
+    room.wait_status(run, Status.FINISHED)
+    pilot = pilot_of(room, run, AutopilotConfig(allow=["restart", "probe"]))
+    monkeypatch.setattr(
+        "tui.control.actions.driver_argv", lambda run: launcher.engine_argv("evaluate", "--out", f"{run.id}.json")
+    )
+    turn = look(room, pilot)
+    assert turn.acted
+    assert "its ladder is being probed" in turn.words
+    wait_until(lambda: not is_locked(RunDirectory(run.evals / "probe.job").lock_file))
+    turn = look(room, pilot)
+    assert "restarted as" in turn.words, "the probe came to no end, so the playbook's order serves"

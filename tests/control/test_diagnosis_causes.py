@@ -96,9 +96,10 @@ def test_of_causes_that_explain_each_other_not_the_surer_comes_first() -> None:
 
 
 def test_an_ended_run_has_nothing_to_stop() -> None:
-    alive = diagnose(Facts(epochs=planted.ONE_ANSWER, status=Status.RUNNING))
-    ended = diagnose(Facts(epochs=planted.ONE_ANSWER, status=Status.FINISHED))
-    assert [(one.signature, one.action) for one in alive + ended] == [("collapse", "stop"), ("collapse", "")]
+    reach = DataFault("reach", False, "gate_within_reach: ceiling 0.41")
+    hopeless = Facts(epochs=RECORD, faults=(reach,), gate_verdict="missed", status=Status.RUNNING)
+    found = [*diagnose(hopeless), *diagnose(replace(hopeless, status=Status.FINISHED))]
+    assert [(one.signature, one.action) for one in found] == [("hopeless", "stop"), ("hopeless", "")]
 
 
 def test_every_signature_has_words_a_predicate_and_a_known_action() -> None:
@@ -114,7 +115,7 @@ def test_every_signature_has_words_a_predicate_and_a_known_action() -> None:
         ('[signature.leak]\ncause = "c"\nremedy = "r"\naction = "prefligth"', 'Did you mean "preflight"?'),
         ('[signature.leak]\ncause = "c"\nremedy = "r"\naction = ""\nexplains = ["lost"]', "explains no signature"),
         ('[signature.leak]\ncause = "c"\nremedy = "r"\naction = ""\nexplains = ["leak"]', "explains itself"),
-        ('[signature.leak]\ncause = "c"\nremedy = "r"', "action"),
+        ('[signature.leak]\ncause = "c"', "remedy"),
         ("[signature", "not valid TOML"),
     ],
 )

@@ -21,6 +21,7 @@ from tui.control.answers import Situation
 from tui.control.autopilot import Autopilot
 from tui.control.jobs import make_job
 from tui.control.journal import Decision, Outcome, measured
+from tui.control.mending import ailing
 from tui.control.views import RunView
 from tui.control.walk import locate
 
@@ -143,7 +144,7 @@ def test_an_autopilot_acts_once_for_a_gate_however_often_it_looks(
     for step in [*steps, len(events), 0]:
         at = min(len(events), at + step)
         views[0] = make_view(SPEC, events[:at], status=status if at == len(events) else Status.RUNNING)
-        is_judged = number_at_the_gate(views[0]) is not None
+        has_cause = number_at_the_gate(views[0]) is not None or ailing(views[0]) is not None
         before = restarts(actions.journal.read())
         for _ in range(2):  # one that is started again knows no more than the journal
             pilot = Autopilot(actions, SPEC.id, file.autopilot, time.time())
@@ -152,7 +153,7 @@ def test_an_autopilot_acts_once_for_a_gate_however_often_it_looks(
         after = restarts(actions.journal.read())
         assert after.count(SPEC.id) <= 1
         assert len(after) == len(set(after)), "one restart of a run"
-        if not is_judged:
-            assert after == before, "no gate, no fix"
+        if not has_cause:
+            assert after == before, "no gate and no alarm, no restart"
     jobs = [(entry.run, entry.detail) for entry in actions.journal.read() if entry.phase == "done" and entry.detail]
     assert len(jobs) == len(set(jobs))

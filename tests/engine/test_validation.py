@@ -36,6 +36,14 @@ def make_learner(source: CorpusWindows) -> Learner:
     return Learner(CONFIG, source, torch.device("cpu"))
 
 
+def test_how_alike_the_windows_are_is_told_beside_how_alike_the_predictions_are(corpus: Corpus) -> None:
+    source = CorpusWindows(corpus, 3)
+    windows = np.arange(25)
+    means = floor_predictions("context_mean", source.gather(windows)[0]).astype(np.float64)
+    pairs = [float(means[i] @ means[j]) for i in range(25) for j in range(25) if i != j]
+    assert LiftProbe(source, windows).pairwise_cosine == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
+
+
 def test_the_lift_is_the_models_cosine_minus_the_context_means(corpus: Corpus) -> None:
     source = CorpusWindows(corpus, 3)
     windows = np.arange(40)

@@ -84,6 +84,9 @@ def test_a_gate_can_stand_on_another_number() -> None:
         ({"same_article_negatives": 1}, "same_article_negatives", "missed"),
         ({"same_article_negatives": None}, "same_article_negatives", "undecidable"),
         ({"pairwise_cosine": 0.5}, "pairwise_cosine", "missed"),
+        ({"pairwise_cosine": 0.5, "context_pairwise_cosine": 0.13}, "pairwise_cosine", "missed"),
+        ({"pairwise_cosine": 0.5, "context_pairwise_cosine": 0.45}, "pairwise_cosine", "passed"),
+        ({"pairwise_cosine": 0.96, "context_pairwise_cosine": 0.74}, "pairwise_cosine", "missed"),
     ],
 )
 def test_the_checks_of_an_epoch(changes: dict[str, float | None], name: str, verdict: str) -> None:

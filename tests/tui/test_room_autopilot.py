@@ -66,6 +66,11 @@ def with_limits(file: RunsFile, **limits: Any) -> RunsFile:
     return msgspec.structs.replace(file, autopilot=msgspec.structs.replace(file.autopilot, **limits))
 
 
+def climber(file: RunsFile) -> RunsFile:
+    """A room whose autopilot restarts at once, without a probe of the ladder before it."""
+    return with_limits(file, allow=["restart"])
+
+
 async def fly(pilot: Pilot[None], app: RoomApp) -> None:
     await pilot.pause()
     await pilot.press("W", "y")
@@ -96,7 +101,7 @@ async def test_w_asks_with_the_limits_in_words_and_enter_means_no(runs_file: Run
 async def test_it_walks_says_what_it_did_and_waits_in_sight_until_w_is_pressed_again(
     runs_file: RunsFile, missed: RunDirectory
 ) -> None:
-    app = open_app(runs_file)
+    app = open_app(climber(runs_file))
     async with app.run_test(size=SIZES["roomy"]) as pilot:
         await fly(pilot, app)
         await until(pilot, lambda: len(app.watcher.views) == 3, "the child")
@@ -119,7 +124,7 @@ async def test_it_walks_says_what_it_did_and_waits_in_sight_until_w_is_pressed_a
 
 
 async def test_a_persons_key_on_the_family_ends_it(runs_file: RunsFile, missed: RunDirectory) -> None:
-    app = open_app(runs_file)
+    app = open_app(climber(runs_file))
     async with app.run_test(size=SIZES["roomy"]) as pilot:
         await fly(pilot, app)
         await until(pilot, lambda: "mamba_s-0003" in app.watcher.views, "the child")
@@ -137,7 +142,7 @@ async def test_a_persons_key_on_the_family_ends_it(runs_file: RunsFile, missed: 
 async def test_who_looks_at_the_run_that_it_restarts_looks_at_the_child_next(
     runs_file: RunsFile, missed: RunDirectory
 ) -> None:
-    app = open_app(runs_file)
+    app = open_app(climber(runs_file))
     async with app.run_test(size=SIZES["roomy"]) as pilot:
         app.choose(missed.id)
         await fly(pilot, app)
@@ -152,7 +157,7 @@ async def test_who_looks_at_the_run_that_it_restarts_looks_at_the_child_next(
 
 
 async def test_it_ends_with_the_room_and_the_run_goes_on(runs_file: RunsFile, missed: RunDirectory) -> None:
-    app = open_app(runs_file)
+    app = open_app(climber(runs_file))
     async with app.run_test(size=SIZES["roomy"]) as pilot:
         await fly(pilot, app)
         await until(pilot, lambda: len(app.watcher.views) == 3, "the child")
@@ -163,7 +168,7 @@ async def test_it_ends_with_the_room_and_the_run_goes_on(runs_file: RunsFile, mi
 
 
 async def test_it_ends_with_a_room_that_crashes(runs_file: RunsFile, missed: RunDirectory) -> None:
-    app = open_app(runs_file)
+    app = open_app(climber(runs_file))
 
     def crash() -> None:
         raise ZeroDivisionError
@@ -193,7 +198,7 @@ async def test_read_only_has_no_autopilot(runs_file: RunsFile, missed: RunDirect
 
 
 async def test_two_rooms_do_not_act_for_one_family(runs_file: RunsFile, missed: RunDirectory) -> None:
-    first, second = (open_app(runs_file) for _ in range(2))
+    first, second = (open_app(climber(runs_file)) for _ in range(2))
     async with first.run_test(size=SIZES["roomy"]) as pilot:
         await fly(pilot, first)
         await until(pilot, lambda: len(first.watcher.views) == 3, "the child")

@@ -28,6 +28,7 @@ JOURNALED_AS: dict[JobAction, ActionName] = {
     "evaluate": "evaluate",
     "evaluate_full": "evaluate",
     "evaluate_fitted": "evaluate",
+    "evaluate_tuned": "evaluate",
     "align": "align",
     "rerank": "rerank",
     "preflight": "preflight",
@@ -56,7 +57,9 @@ class Actions(Plans):
             if only_one:
                 self._refuse_alive(name)
             with self._journaled(Decision(who=self.who, action="start", run=name, detail=override)) as done:
-                run = launcher.create_run(self.file, self.runs_dir, name, config, preflight_override=override)
+                run = launcher.create_run(
+                    self.file, self.runs_dir, name, config, preflight_override=override, train=self.train
+                )
                 launcher.start(run.path)
                 done(run.id)
         return run
@@ -92,6 +95,7 @@ class Actions(Plans):
                     patch=patch,
                     fix=plan.rung.fix.title,
                     preflight_override=plan.base.spec.preflight_override,
+                    train=self.train,
                 )
                 launcher.start(child.path)
                 if intent.stopped:

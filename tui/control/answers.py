@@ -206,8 +206,9 @@ def below_floor(view: RunView) -> str:
 
 
 def newest_eval(run: RunView, name: str) -> EvalReport | None:
-    """The newest report whose evaluation has this name; reports are named `<name>-e<epoch>`."""
-    reports = [report for key, report in run.evals.items() if key.rpartition("-e")[0] == name]
+    """The newest report whose evaluation has this name, tuned or not; reports are named `<name>-e<epoch>`."""
+    names = {name, f"{name}-tuned"}
+    reports = [report for key, report in run.evals.items() if key.rpartition("-e")[0] in names]
     return max(reports, key=lambda report: report.created, default=None)
 
 

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import msgspec
+
 from engine.run.directory import Life
 from engine.run.heads import HeadReport, RerankReport
 from engine.run.settings import EvalConfig
 from tui.control.views import RunView
 
-JobAction = Literal["evaluate", "evaluate_full", "evaluate_fitted", "align", "rerank", "preflight"]
+JobAction = Literal["evaluate", "evaluate_full", "evaluate_fitted", "evaluate_tuned", "align", "rerank", "preflight"]
 JOBS: tuple[JobAction, ...] = get_args(JobAction)
+TUNED = "smoke-tuned"
+"""Name of the smoke evaluation on an index of its own; it counts as the smoke evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,20 @@ class Job:
     arguments: tuple[str, ...]
 
 
-def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = False) -> Job:
-    """The evaluation `[eval.NAME]` of the run's best checkpoint; with `fitted`, behind what was fitted and lifts."""
+def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = False, tuned: bool = False) -> Job:
+    """The evaluation `[eval.NAME]` of the run's best checkpoint.
+
+    Args:
+        run: that has one.
+        name: of its settings.
+        index_dir: where indexes are kept.
+        fitted: behind what was fitted and lifts.
+        tuned: on an index of its own, chosen by measurement, whatever index the settings name.
+    """
     settings = evaluation_settings(run, name)
-    job = f"{name}{'-fitted' if fitted else ''}-e{best_epoch(run):04d}"
+    if tuned:
+        settings = msgspec.structs.replace(settings, faiss="", index="auto", tune=True)
+    job = f"{name}{'-fitted' if fitted else '-tuned' if tuned else ''}-e{best_epoch(run):04d}"
     return Job(
         job,
         "evaluate",
@@ -101,6 +115,7 @@ def make_job(action: JobAction, run: RunView, index_dir: Path) -> Job:
         "evaluate": lambda: evaluation_job(run, "smoke", index_dir),
         "evaluate_full": lambda: evaluation_job(run, "full", index_dir),
         "evaluate_fitted": lambda: evaluation_job(run, "full", index_dir, fitted=True),
+        "evaluate_tuned": lambda: evaluation_job(run, "smoke", index_dir, tuned=True),
         "align": lambda: align_job(run),
         "rerank": lambda: rerank_job(run),
         "preflight": lambda: preflight_job(run),

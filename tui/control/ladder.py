@@ -6,7 +6,7 @@ brought is measured against that run at the same epoch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +14,7 @@ from engine.run.convert import ConfigError
 from engine.run.settings import Fix, Patch, PatchValue
 from engine.run.spec import apply_patch, read_setting
 from engine.run.state import Status
+from tui.control.probe.record import ProbeReport
 from tui.control.views import RunView
 
 Standing = Literal["tried", "next", "open", "no change", "verified", "failed check"]
@@ -34,6 +35,11 @@ class Rung:
     effect: float | None = None
     """The gate's metric in the child minus that in its parent, at the gate's epoch."""
     detail: str = ""
+
+    @property
+    def words(self) -> str:
+        """`loss.temperature = 0.05`."""
+        return ", ".join(f"{key} = {value}" for key, value in self.patch.items())
 
     def change(self, base: RunView) -> list[tuple[str, PatchValue, PatchValue]]:
         """What it changes in `base`: key, old value, new value."""
@@ -80,7 +86,7 @@ def climb(fixes: Sequence[Fix], run: RunView, views: Sequence[RunView]) -> list[
             rungs.append(_verified(number, fix, run))
             continue
         for patch in fix.tries:
-            child = next((view for view in members if view.spec.patch == patch and not _undone(view)), None)
+            child = next((view for view in members if view.spec.patch == patch and not is_undone(view)), None)
             if child is not None:
                 effect = _effect(child, by_id.get(child.spec.parent or ""))
                 rungs.append(Rung(number, fix, patch, "tried", child.id, effect))
@@ -92,10 +98,15 @@ def climb(fixes: Sequence[Fix], run: RunView, views: Sequence[RunView]) -> list[
 
 def _measured_order(base: RunView, run: RunView, members: Sequence[RunView]) -> list[Patch]:
     """Patches that a probe of the family found to help, the best first; of the base's own probe if there is one."""
-    probes = (view.probe for view in (base, run, *reversed(members)))
-    probe = next((probe for probe in probes if probe is not None and probe.state == "done"), None)
+    probe = probe_of((base, run, *reversed(members)))
     helping = [row for row in probe.rows if row.verdict == "helps" and row.rank] if probe else []
     return [row.tried.patch for row in sorted(helping, key=lambda row: row.rank)]
+
+
+def probe_of(views: Iterable[RunView]) -> ProbeReport | None:
+    """The first probe that came to its end; None where none did."""
+    probes = (view.probe for view in views)
+    return next((probe for probe in probes if probe is not None and probe.state == "done"), None)
 
 
 def _with_next(rungs: list[Rung], measured: Sequence[Patch]) -> list[Rung]:
@@ -132,7 +143,7 @@ def _verified(number: int, fix: Fix, run: RunView) -> Rung:
     return Rung(number, fix, {}, "verified" if check.verdict == "passed" else "failed check", detail=check.detail)
 
 
-def _undone(view: RunView) -> bool:
+def is_undone(view: RunView) -> bool:
     """A child that ended before its gate, or never began, says nothing of its fix: it may be tried again.
 
     One that diverged does: it would diverge again.

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,8 +41,12 @@ def create_run(
     patch: Patch | None = None,
     fix: str | None = None,
     preflight_override: str = "",
+    train: Sequence[str] = (),
 ) -> RunDirectory:
-    """Freeze a spec into a new run folder; nothing runs yet. Call it under the launch lock."""
+    """Freeze a spec into a new run folder; nothing runs yet. Call it under the launch lock.
+
+    `train` is a command to use instead of `lvm-engine train`, with the same arguments.
+    """
 
     def spec_for(run_id: str) -> RunSpec:
         return RunSpec(
@@ -58,7 +62,7 @@ def create_run(
             patch=patch or {},
             fix=fix,
             preflight_override=preflight_override,
-            argv=engine_argv("train", "--run-dir", str(runs_dir / run_id)),
+            argv=[*(train or engine_argv("train")), "--run-dir", str(runs_dir / run_id)],
             resume_argv=["--resume"],
             env=engine_env(config.threads or threads_each(runs_dir, len(file.room.compare))),
             revision=_revision(),

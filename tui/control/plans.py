@@ -63,11 +63,15 @@ class RestartPlan:
 class Plans:
     """What one kind of actor may do on one runs folder. Each refusal is a RefusedError with the reason."""
 
-    def __init__(self, file: RunsFile, runs_dir: Path, who: Who, *, readonly: bool = False) -> None:
+    def __init__(
+        self, file: RunsFile, runs_dir: Path, who: Who, *, readonly: bool = False, train: Sequence[str] = ()
+    ) -> None:
         self.file = file
         self.runs_dir = runs_dir
         self.who: Who = who
         self.readonly = readonly
+        self.train = train
+        """The command that trains, where it is not the engine's own."""
         self.journal = Journal(runs_dir)
         self.playbook = playbook_of(file)
 

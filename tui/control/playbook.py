@@ -20,7 +20,7 @@ from tui.control.ladder import Rung
 
 ACTIONS = (
     *("start", "start_baseline", "restart", "override", "stop", "resume", "kill", "undo"),
-    *("preflight", "evaluate", "evaluate_full", "align", "rerank", "evaluate_fitted"),
+    *("preflight", "evaluate", "evaluate_full", "evaluate_tuned", "align", "rerank", "evaluate_fitted"),
 )
 BRANCHES: dict[str, frozenset[str]] = {
     "data_fit": frozenset({"yes", "no"}),
@@ -177,9 +177,10 @@ def parse_playbook(text: str, where: str) -> Playbook:
 
 
 def describe_rung(rung: Rung) -> str:
-    """`Fix 1, Temperature: loss.temperature = 0.05`."""
-    patch = ", ".join(f"{key} = {value}" for key, value in rung.patch.items()) or rung.fix.verify
-    return f"Fix {rung.number}, {rung.fix.title}: {patch}"
+    """`Fix 1, Temperature: loss.temperature = 0.05`; a remedy has no number."""
+    patch = rung.words or rung.fix.verify
+    number = f"Fix {rung.number}, " if rung.number else ""
+    return f"{number}{rung.fix.title}: {patch}"
 
 
 def usual_words(gate: Gate, eval_epoch: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from tui.control.diagnosis.facts import gather
 from tui.control.jobs import JOBS
 from tui.control.journal import Decision
 from tui.control.ladder import family
+from tui.control.mending import MendPlan, check_mend
 from tui.control.pilot_seat import Piloted, check_seat, holder
 from tui.control.plans import RestartPlan
 from tui.control.playbook import Playbook, Position
@@ -40,6 +41,8 @@ class Scene:
     """What ails the selected run, the likeliest cause first; none for a healthy one."""
     plan: RestartPlan | None = None
     """What the restart key would do; None if it does not apply."""
+    mend: MendPlan | None = None
+    """What the mend key would do; None if it does not apply."""
     probe: ProbeIntent | None = None
     """What the probe's key would do; None if it does not apply."""
     override: RestartPlan | None = None
@@ -95,15 +98,17 @@ def build_scene(
     attempt("start", lambda: actions.check_start(model_name, views))
     attempt("start_baseline", lambda: actions.check_start(baseline_name, views))
     undo = attempt("undo", actions.check_undo)
-    plan = position = probe = override = root = None
+    plan = position = mend = probe = override = root = None
     if selected is None:
         reasons |= dict.fromkeys(
-            ("restart", "probe", "override", "stop", "resume", "kill", "autopilot", *JOBS), "no run is selected"
+            ("restart", "mend", "probe", "override", "stop", "resume", "kill", "autopilot", *JOBS),
+            "no run is selected",
         )
     else:
         run = selected
         position = actions.position(run, views)
         plan = attempt("restart", lambda: actions.plan_restart(run, views))
+        mend = attempt("mend", lambda: check_mend(actions, run, views))
         probe = attempt("probe", lambda: actions.plan_probe(run))
         override = attempt("override", lambda: actions.check_override(run, views))
         for job in JOBS:
@@ -125,6 +130,7 @@ def build_scene(
         position=position,
         diagnoses=tuple(diagnose(gather(selected))) if selected else (),
         plan=plan if isinstance(plan, RestartPlan) else None,
+        mend=mend if isinstance(mend, MendPlan) else None,
         probe=probe if isinstance(probe, ProbeIntent) else None,
         override=override if isinstance(override, RestartPlan) else None,
         reasons=reasons,

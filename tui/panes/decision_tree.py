@@ -65,6 +65,7 @@ class DecisionTreePane(Pane):
         if alarms:
             names = ", ".join(f"{found.signature} {found.confidence:.2f}" for found in alarms)
             yield self.say(f"diagnosis: {names}", "bold $text-warning")
+            yield from self._mend_rows(scene)
         yield from self._autopilot_rows(scene)
         yield from self._plan_rows(scene)
         yield from self._probe_rows(scene)
@@ -119,6 +120,16 @@ class DecisionTreePane(Pane):
             for key, old, new in scene.plan.change:
                 yield self.say(f"  R  {key}: {old} → {new}  (on {scene.plan.base.id})", "bold")
             yield self.say(f"  {scene.plan.rung.fix.reason}", "$foreground-muted")
+
+    def _mend_rows(self, scene: Scene) -> Iterator[Content]:
+        """The key that applies the remedy, and what it would come to."""
+        if scene.mend is None or scene.readonly:
+            return
+        key, _ = ACTION_KEYS["mend"]
+        plan = scene.mend
+        what = [f"{name}: {old} → {new}" for name, old, new in plan.restart.change] if plan.restart else []
+        for row in what or [plan.does.replace("_", " ")]:
+            yield self.say(f"  {key}  {row}  (remedy of {plan.diagnosis.signature})", "bold")
 
     def _probe_rows(self, scene: Scene) -> Iterator[Content]:
         """What a probe has found; where there is none and a restart is due, the key that starts one."""

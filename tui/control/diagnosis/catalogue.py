@@ -1,4 +1,4 @@
-"""The signatures in words, from `tui/control/diagnosis.toml`: cause, remedy, action, and what each explains."""
+"""The signatures in words, from `tui/control/diagnosis.toml`: cause, remedy, what mends it, and what it explains."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import tomli
 from msgspec import Meta, Struct, field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
+from tui.control.diagnosis.facts import Facts
+from tui.control.diagnosis.mends import CONDITIONS, Mend, refuse_unknown
 from tui.control.playbook import ACTIONS
 
 NAME = "diagnosis.toml"
@@ -22,12 +24,20 @@ class Signature(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     cause: Words
     remedy: Words
-    action: str
-    """Name of the action that applies the remedy; empty where none does."""
+    action: str = ""
+    """Name of the action that leads on where no mend applies; empty where none does."""
+    mend: list[Mend] = field(default_factory=list)
+    """What can be done about it by a key, the first one that applies before the others."""
+    at_once: bool = False
+    """Going on to the gate would prove nothing, so an autopilot does not wait for it."""
     explains: list[str] = field(default_factory=list)
     """Its symptoms: signatures that follow from it."""
     note: bool = False
     """It informs, and is no alarm."""
+
+    def mends(self, facts: Facts) -> list[Mend]:
+        """Those whose conditions hold, in order."""
+        return [mend for mend in self.mend if not mend.when or CONDITIONS[mend.when](facts)]
 
 
 class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +71,8 @@ def parse_catalogue(text: str, where: str) -> dict[str, Signature]:
         at = f"{where}, [signature.{name}]"
         if signature.action and signature.action not in ACTIONS:
             raise ConfigError(f'{at}: unknown action "{signature.action}".{suggestion(signature.action, ACTIONS)}')
+        for number, mend in enumerate(signature.mend, start=1):
+            refuse_unknown(mend, f"{at}, mend {number}")
         for symptom in signature.explains:
             if symptom not in known:
                 raise ConfigError(f'{at}: explains no signature: "{symptom}".{suggestion(symptom, known)}')

@@ -82,14 +82,15 @@ def _diagnosis(
     name: str, finding: Finding, known: Mapping[str, Signature], ranked: list[str], facts: Facts
 ) -> Diagnosis:
     signature = known[name]
-    is_over = signature.action == "stop" and not facts.status.is_alive
+    action = next((mend.does for mend in signature.mends(facts)), signature.action)
+    is_over = action == "stop" and not facts.status.is_alive
     return Diagnosis(
         signature=name,
         cause=signature.cause,
         evidence=finding.evidence,
         confidence=round(finding.confidence, 3),
         remedy=signature.remedy,
-        action="" if is_over else signature.action,
+        action="" if is_over else action,
         explained_by=next((other for other in ranked if name in known[other].explains), ""),
         is_note=signature.note,
     )

@@ -46,7 +46,7 @@ def eval_far_below_val(facts: Facts) -> Finding | None:
 def retrieval_gap(facts: Facts) -> Finding | None:
     """The truth is not among the first 50, or the index loses it there."""
     seen = facts.evaluation
-    return strongest(_not_contained(seen), _lost_by_index(seen)) if seen else None
+    return strongest(_not_contained(seen), lost_by_index(seen)) if seen else None
 
 
 def ranking(facts: Facts) -> Finding | None:
@@ -157,7 +157,8 @@ def _not_contained(seen: Evaluated) -> Finding | None:
     return Finding((words,), confidence(value, bar=bar, fault=min(GAP_CONTAIN50, bar / 2)))
 
 
-def _lost_by_index(seen: Evaluated) -> Finding | None:
+def lost_by_index(seen: Evaluated) -> Finding | None:
+    """Exact search finds what the index does not."""
     exact, found = seen.model.contain50, seen.on_index.contain50
     if exact is None or found is None or exact - found < INDEX_LOSS:
         return None

@@ -1,0 +1,126 @@
+"""Mending: the remedy of the likeliest cause, each once on a run, and none where only a person helps."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from person import LONG, Person
+from recorded import make_record, make_spec, make_view, run_events
+
+from engine.run.convert import ConfigError
+from engine.run.events import EpochEnded
+from engine.run.settings import RunConfig
+from engine.run.spec import RunSpec, apply_patch
+from engine.run.state import Status
+from tui.control.diagnosis.catalogue import load_catalogue, parse_catalogue
+from tui.control.diagnosis.facts import Facts
+from tui.control.diagnosis.mends import Factor, Mend, resolve
+from tui.control.mending import ailing, carry_out, check_mend, plan_mend
+from tui.control.plans import RefusedError
+from tui.control.views import RunView
+
+EXPLODING = ["--epochs", "3", "--values", "0.55", "--update-per-lr", "300"]
+"""Of a fake engine: healthy at a learning rate of 1e-3 and below."""
+TEXT = '[signature.lost]\ncause = "c"\nremedy = "r"\n'
+
+
+def view_of(spec: RunSpec, **numbers: float) -> RunView:
+    """A run whose second epoch had these numbers."""
+    events = run_events(spec, [0.55, 0.56])
+    last = [event for event in events if isinstance(event, EpochEnded)][-1]
+    bad = msgspec.structs.replace(last, record=make_record(2, 0.56, **numbers))
+    return make_view(spec, [bad if event is last else event for event in events])
+
+
+def test_factors_become_values_and_what_is_so_already_is_left_out() -> None:
+    mend = Mend(patch={"optimizer.lr": Factor(times=0.1), "sampler.batch_size": Factor(times=2.0), "seed": 0})
+    assert resolve(mend, RunConfig(), Facts()) == {"optimizer.lr": 1e-4, "sampler.batch_size": 512}
+
+
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        ({"optimizer.rl": 1.0}, 'did you mean "optimizer.lr"'),
+        ({"loss.contrast_space": Factor(times=2.0)}, "no number"),
+        ({"loss.temperature": Factor(times=1e3)}, "temperature"),
+    ],
+)
+def test_what_is_no_setting_or_leaves_its_range_is_refused(patch: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match="(?i)" + words):
+        resolve(Mend(patch=patch), RunConfig(), Facts())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('[[signature.lost.mend]]\ndoes = "reume"\n', "mend"),
+        ('[[signature.lost.mend]]\nwhen = "full_moon"\ndoes = "resume"\n', "full_moon"),
+        ('[[signature.lost.mend]]\npatch = { "optimizer.rl" = 1 }\n', "optimizer.lr"),
+        ('[[signature.lost.mend]]\ndoes = "restart"\n', "needs a patch"),
+    ],
+)
+def test_a_mend_that_names_what_there_is_not_is_refused_where_it_stands(table: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as refused:
+        parse_catalogue(TEXT + table, "diagnosis.toml")
+    assert "diagnosis.toml" in str(refused.value)
+
+
+def test_every_mend_that_ships_changes_the_default_settings_or_does_a_job() -> None:
+    usual = apply_patch(RunConfig(), {"queue.size": 64, "loss.mask_same_article": False, "precision": "bf16"})
+    for signature in load_catalogue().values():
+        for mend in signature.mend:
+            assert bool(resolve(mend, usual, Facts())) == (mend.does == "restart")
+
+
+def test_a_healthy_run_has_nothing_to_mend() -> None:
+    run = view_of(make_spec())
+    assert ailing(run) is None
+    with pytest.raises(RefusedError, match="no alarm"):
+        plan_mend(run, [run])
+
+
+def test_the_remedy_of_the_first_cause_is_planned_with_its_evidence() -> None:
+    run = view_of(make_spec(), update_ratio=0.4)
+    plan = plan_mend(run, [run])
+    assert (plan.diagnosis.signature, plan.does, plan.change) == ("exploding", "restart", "optimizer.lr = 1.2e-05")
+    assert plan.restart is not None
+    assert "40.0% of the weights" in plan.restart.evidence[0]
+    assert "optimizer.lr: 0.001 → 1.2e-05" in plan.lines()
+
+
+def test_what_was_tried_on_the_run_is_not_tried_again_and_its_child_is_mended_in_its_turn() -> None:
+    run = view_of(make_spec(), update_ratio=0.4)
+    spec = make_spec(number=2, parent=run.spec, patch={"optimizer.lr": 1.2e-5}, fix="Remedy of exploding")
+    child = view_of(spec, update_ratio=0.4)
+    with pytest.raises(RefusedError, match="were tried"):
+        plan_mend(run, [run, child])
+    assert plan_mend(child, [run, child]).change == "optimizer.lr = 1.5e-07"
+
+
+def test_a_gradient_that_is_gone_is_no_learning_rate_that_is_too_low() -> None:
+    gone = view_of(make_spec(), grad_norm=1e-7, update_ratio=1e-9)
+    with pytest.raises(RefusedError, match="vanishing: no key mends that"):
+        plan_mend(gone, [gone])
+    small = view_of(make_spec(), grad_norm=0.5, update_ratio=1e-5)
+    assert plan_mend(small, [small]).change == "optimizer.lr = 0.0025"
+
+
+def test_applied_it_starts_a_child_stops_the_run_and_can_be_undone(room: Person) -> None:
+    run = room.start(*LONG, *EXPLODING[2:])
+    room.wait_epoch(run, 1)
+    plan = check_mend(room.actions, room.view(run), room.views())
+    child = carry_out(plan, room.view(run), room.actions)
+    assert [view.spec.fix for view in room.views()] == [None, "Remedy of exploding"]
+    room.wait_status(run, Status.STOPPED)
+    undone, goes_on = room.actions.undo(room.actions.check_undo())
+    assert (undone.id, goes_on) == (run.id, True)
+    assert room.view(run).status.is_alive
+    assert not room.view(run.__class__(run.path.parent / child)).status.is_alive
+
+
+def test_a_reader_may_not_mend(room: Person) -> None:
+    run = room.start(*EXPLODING)
+    room.wait_status(run, Status.FINISHED)
+    readonly = room.actions.__class__(room.file, room.file.runs_dir, "person", readonly=True)
+    with pytest.raises(RefusedError, match="read-only"):
+        check_mend(readonly, room.view(run), room.views())

@@ -1,0 +1,132 @@
+"""What mends a signature, as something that can be done: a patch of the run's settings, or a job on the run.
+
+A signature lists its mends in `diagnosis.toml`, the one to try first at the head. Which of them applies to a run, and
+what it would come to, is `tui.control.mending`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from engine.run.convert import ConfigError, suggestion
+from engine.run.settings import Patch, PatchValue, RunConfig
+from engine.run.spec import apply_patch, dotted_keys, read_setting
+from tui.control.diagnosis.facts import Facts
+from tui.control.diagnosis.of_retrieval import lost_by_index
+from tui.control.diagnosis.of_training import SMALL_GRADIENT
+
+MendAction = Literal["restart", "resume", "kill", "rerank", "evaluate_fitted", "evaluate_tuned"]
+
+
+FARTHEST = 1000.0
+"""Times that a number is changed at most at once: a ratio measured in weights that have blown up says no more."""
+
+
+class Factor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new value as a multiple of the old one."""
+
+    times: Annotated[float, Meta(gt=0.0)]
+    update_ratio: Annotated[float, Meta(gt=0.0)] | None = None
+    """Where it is on record how much of the weights a step changes: the multiple that brings that to this much instead,
+    if it goes the same way. Adam's steps are as long as the learning rate, whatever the gradient."""
+
+    def of(self, facts: Facts) -> float:
+        """The multiple for a run."""
+        ratios = [ratio for _, ratio in facts.series("update_ratio") if ratio > 0]
+        if self.update_ratio is None or not ratios:
+            return self.times
+        aimed = min(FARTHEST, max(1 / FARTHEST, self.update_ratio / max(ratios)))
+        return aimed if (aimed < 1) == (self.times < 1) else self.times
+
+
+class Mend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing to do about a signature."""
+
+    does: MendAction = "restart"
+    patch: dict[str, PatchValue | Factor] = field(default_factory=dict)
+    """What a restart changes, by dotted key: a value, or `{ times = 0.1 }`."""
+    when: str = ""
+    """Name of a condition on the facts; empty for always."""
+
+    def __post_init__(self) -> None:
+        if bool(self.patch) != (self.does == "restart"):
+            raise ValueError("a restart needs a patch, and only a restart has one")
+
+
+def resolve(mend: Mend, config: RunConfig, facts: Facts) -> Patch:
+    """A restart's patch for a run of these settings: factors become values, and what is so already is left out.
+
+    Args:
+        mend: a restart; of anything else nothing comes.
+        config: of the run.
+        facts: what is on record of it.
+
+    Raises:
+        ConfigError: a key is no setting, or a value would leave its range.
+    """
+    patch: Patch = {}
+    known = dotted_keys(msgspec.to_builtins(config))
+    for key, value in mend.patch.items():
+        if key not in known:
+            raise ConfigError(f'unknown setting "{key}".{suggestion(key, known)}')
+        old = read_setting(config, key)
+        new = _scaled(old, value.of(facts), key) if isinstance(value, Factor) else value
+        if new != old:
+            patch[key] = new
+    apply_patch(config, patch)
+    return patch
+
+
+def _scaled(old: PatchValue, times: float, key: str) -> PatchValue:
+    if isinstance(old, bool | str):
+        raise ConfigError(f'setting "{key}" is no number that could be multiplied.')
+    return max(1, round(old * times)) if isinstance(old, int) else float(f"{old * times:.2g}")
+
+
+def gradient_is_there(facts: Facts) -> bool:
+    """Steps are small and the gradient is not: it is the learning rate that is too low."""
+    norms = facts.series("grad_norm")
+    return bool(norms) and norms[-1][1] >= SMALL_GRADIENT
+
+
+def without_contrast(facts: Facts) -> bool:
+    """Negatives have no weight in the loss."""
+    return not facts.contrasts
+
+
+def with_contrast(facts: Facts) -> bool:
+    """Negatives have some weight in the loss."""
+    return facts.contrasts
+
+
+def index_loses(facts: Facts) -> bool:
+    """The truth is found by exact search and lost by the index."""
+    return facts.evaluation is not None and lost_by_index(facts.evaluation) is not None
+
+
+CONDITIONS: dict[str, Callable[[Facts], bool]] = {
+    condition.__name__: condition for condition in (gradient_is_there, without_contrast, with_contrast, index_loses)
+}
+
+
+def refuse_unknown(mend: Mend, where: str) -> None:
+    """Check what a mend names against what there is.
+
+    Raises:
+        ConfigError: a condition or a setting is unknown, or a value no setting's.
+    """
+    if mend.when and mend.when not in CONDITIONS:
+        raise ConfigError(f'{where}: unknown condition "{mend.when}".{suggestion(mend.when, CONDITIONS)}')
+    try:
+        resolve(mend, _with_numbers(), Facts())
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _with_numbers() -> RunConfig:
+    """Settings of which no multiple up to a hundred leaves its range."""
+    return apply_patch(RunConfig(), {"sampler.batch_size": 64, "optimizer.lr": 1e-3})
