@@ -64,6 +64,35 @@ async def chart_frame_ms(num_points: int, size: tuple[int, int]) -> tuple[float,
     return statistics.median(taken), max(taken)
 
 
+async def growing_frame_ms(num_points: int, size: tuple[int, int]) -> tuple[float, float]:
+    """Medians, in ms, of a frame of four smoothed series that have each grown by a point, carried on and computed anew.
+
+    Both are drawn with raw values behind them; carried on is what a live chart does.
+    """
+    random_numbers = random.Random(0)
+    ys = [[random_numbers.gauss(0, 1) for _ in range(num_points + FRAMES)] for _ in range(4)]
+    app = _ChartApp()
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    async with app.run_test(size=size):
+        chart = app.query_one(LineChart)
+        chart.smoothing = 0.9
+        for frame in range(FRAMES):
+            end = num_points + frame
+            xs = [float(x) for x in range(end)]
+            series = [Series(f"series {kind}", xs, ys[kind][:end], kind) for kind in range(4)]
+            for is_carried_on in (True, False):
+                if not is_carried_on:
+                    chart._means.clear()
+                    chart._prepared_series = None
+                chart.set_reactive(LineChart.series, series)
+                chart.refresh()
+                started = time.process_time()
+                for y in range(chart.size.height):
+                    chart.render_line(y)
+                taken[is_carried_on].append((time.process_time() - started) * 1e3)
+    return statistics.median(taken[True][1:]), statistics.median(taken[False][1:])
+
+
 def index_cost(path: Path) -> tuple[float, int]:
     """CPU seconds to index the file, and how many lines it has."""
     index = LineIndex(path)
@@ -122,6 +151,8 @@ def main() -> None:
     for num_points, size in ((200, (100, 30)), (200, (160, 45)), (10_000, (100, 30)), (10_000, (160, 45))):
         median, largest = asyncio.run(chart_frame_ms(num_points, size))
         print(f"chart frame 4 x {num_points:6,d} at {size[0]} x {size[1]}: {median:5.2f} ms (largest {largest:.2f})")
+    carried_on, anew = asyncio.run(growing_frame_ms(10_000, (160, 45)))
+    print(f"the same, smoothed and a point longer: {carried_on:5.2f} ms (smoothed anew {anew:.2f})")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "output.log"
         with path.open("w") as file:

@@ -30,7 +30,7 @@ from tui.control.views import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.messages import ActionDone, ActionFailed
 from tui.outside import file_mark, has_terminal, on_signals
-from tui.panes.chart import METRICS, ChartPane
+from tui.panes.chart import ChartPane
 from tui.panes.log import LogPane
 from tui.panes.runs import RunsPane
 from tui.piloting import OutcomeKeeper, RoomPilot
@@ -185,7 +185,7 @@ class RoomApp(App[None]):
         """Every key that works here."""
         pane = self._room.pane(self._room.current)
         bound = self.screen.active_bindings.values()
-        of_pane = [active.binding for active in bound if active.node is self.focused and active.binding.tooltip]
+        of_pane = [key.binding for key in bound if key.node in (self.focused, pane) and key.binding.tooltip]
         self.clear_notifications()
         self.push_screen(HelpScreen(f"{pane.NUMBER} {pane.NAME}", of_pane, plain=self.plain))
 
@@ -217,8 +217,7 @@ class RoomApp(App[None]):
 
     def action_metric(self, step: int) -> None:
         """Walk the chart's metrics."""
-        chart = self._room.query_one(ChartPane)
-        chart.metric = (chart.metric + step) % len(METRICS)
+        self._room.query_one(ChartPane).walk(step)
 
     def action_select(self, step: int) -> None:
         """Select the next or previous run, as the list has them: newest first."""

@@ -82,6 +82,12 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     most 2,048 windows, evenly spaced."""
     top1_target: float | None = None
     """The same in the space that retrieval searches."""
+    ranked_apart: Count | None = None
+    """Of those windows, how many have their target at another rank behind the head than among the vectors; None without
+    a head."""
+    nearer_projected: float | None = None
+    """Share of the windows ranked apart whose target ranks higher behind the head: .5 where neither space is better;
+    None where there are none."""
     grad_norm: float | None = None
     """Mean global gradient norm before clipping."""
     update_ratio: float | None = None

@@ -57,8 +57,14 @@ class Point(NamedTuple):
     step: int
     epoch: int
     loss: float | None
+    infonce: float | None
+    ar_cosine: float | None
     lr: float
     grad_norm: float | None
+    negatives_per_query: float
+    windows_per_s: float
+    trained_s: float
+    """Seconds since the first step of all, the waits between attempts left out."""
 
 
 class RunState(Struct, kw_only=True):
@@ -73,6 +79,10 @@ class RunState(Struct, kw_only=True):
     epochs: list[EpochRecord] = field(default_factory=list)
     """One per epoch, in order; a repeated epoch (after a resume) replaces the earlier one."""
     points: list[Point] = field(default_factory=list)
+    ended_s: dict[int, float] = field(default_factory=dict)
+    """By epoch: when it ended, in the seconds that points count."""
+    clock_began: float = 0.0
+    """Unix time at which those seconds would have begun without the waits; a resume moves it on."""
     gates: dict[str, GateJudged] = field(default_factory=dict)
     """By name; a gate is judged once, so the first verdict stands."""
     checks: dict[int, dict[str, CheckJudged]] = field(default_factory=dict)
@@ -94,14 +104,18 @@ class RunState(Struct, kw_only=True):
                 self.started, self.ending = event, None
                 self.starts += 1
                 self.points = [point for point in self.points if point.step <= event.resumed_step]
+                kept = [self.ended_s.get(row.epoch, 0.0) for row in self.epochs if row.step <= event.resumed_step]
+                done_s = max([*kept, *(point.trained_s for point in self.points[-1:])], default=0.0)
+                self.clock_began = event.t - done_s
             case PreflightJudged():
                 self.preflight = event
             case FloorsMeasured():
                 self.floors = event.floors
             case StepLogged():
                 self.last_step = event
-                self.points.append(Point(event.step, event.epoch, event.loss, event.lr, event.grad_norm))
+                self.points.append(self._point(event))
             case EpochEnded(record=record):
+                self.ended_s[record.epoch] = event.t - self.clock_began
                 self.epochs = [known for known in self.epochs if known.epoch < record.epoch] + [record]
             case GateJudged():
                 self.gates.setdefault(event.name, event)
@@ -118,6 +132,20 @@ class RunState(Struct, kw_only=True):
                 self.ending = event
             case _:
                 assert_never(event)
+
+    def _point(self, event: StepLogged) -> Point:
+        return Point(
+            step=event.step,
+            epoch=event.epoch,
+            loss=event.loss,
+            infonce=event.infonce,
+            ar_cosine=event.ar_cosine,
+            lr=event.lr,
+            grad_norm=event.grad_norm,
+            negatives_per_query=event.negatives_per_query,
+            windows_per_s=event.windows_per_s,
+            trained_s=event.t - self.clock_began,
+        )
 
     @property
     def best(self) -> EpochRecord | None:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from engine.run.convert import ConfigError, suggestion
 from engine.scenarios.case import Case
-from engine.scenarios.cases_data import OF_DATA, OF_RETRIEVAL
+from engine.scenarios.cases_data import OF_DATA, OF_DISTRIBUTION, OF_RETRIEVAL
 from engine.scenarios.cases_healthy import HEALTHY
-from engine.scenarios.cases_steps import OF_PROCESS, OF_STEPS
+from engine.scenarios.cases_steps import OF_PROCESS, OF_STEPS, OF_SWINGS
 from engine.scenarios.cases_training import OF_FLOOR, OF_HEAD, OF_LOSS
 
 CASES = {
     case.name: case
-    for case in (*HEALTHY, *OF_DATA, *OF_RETRIEVAL, *OF_LOSS, *OF_HEAD, *OF_FLOOR, *OF_STEPS, *OF_PROCESS)
+    for group in (
+        HEALTHY,
+        OF_DATA,
+        OF_DISTRIBUTION,
+        OF_RETRIEVAL,
+        OF_LOSS,
+        OF_HEAD,
+        OF_FLOOR,
+        OF_STEPS,
+        OF_SWINGS,
+        OF_PROCESS,
+    )
+    for case in group
 }
 
 

@@ -9,6 +9,7 @@ from engine.scenarios.data import (
     copied_articles,
     embedded,
     other_corpus,
+    other_distribution,
     other_evaluation,
     other_payload,
     scaled,
@@ -20,6 +21,7 @@ from engine.scenarios.data import (
 
 SCRATCH: Patch = {"model.residual": "none"}
 GRU: Patch = {"model.kind": "gru"}
+ASKED_ANEW = "the queries are of another distribution: they have to be of what it was trained on"
 CYCLES = {"num_articles": 60, "num_chunks": 100}
 
 OF_DATA = (
@@ -125,6 +127,36 @@ OF_DATA = (
         data=shuffled_targets("passes"),
         asked=Asked(),
         beyond_repair="targets and keys have to be brought into one order: the file has to be made anew",
+    ),
+)
+
+OF_DISTRIBUTION = (
+    Case(
+        name="eval_noisier",
+        expects="eval_far_below_val",
+        planted="the evaluation asks articles of the same encoder that tell less of their topic and are noisier",
+        data=other_distribution("passes", {"topic": 0.2, "noise": 0.8}),
+        asked=Asked(),
+        beyond_repair=ASKED_ANEW,
+    ),
+    Case(
+        name="eval_restless",
+        expects="eval_far_below_val",
+        planted="GRU; the evaluation asks articles of the same encoder whose chunks do not follow from one another",
+        data=other_distribution("passes", {"persistence": 0.2}, noise=0.5),
+        patch=GRU,
+        asked=Asked(),
+        beyond_repair=ASKED_ANEW,
+    ),
+    Case(
+        name="eval_topicless",
+        expects="eval_far_below_val",
+        planted="AMN; the evaluation asks articles of the same encoder that have no topic of their own",
+        data=other_distribution("passes", {"topic": 0.05, "noise": 0.75}, noise=0.55),
+        patch={"model.kind": "amn"},
+        asked=Asked(),
+        beyond_repair=ASKED_ANEW,
+        held_out=True,
     ),
 )
 

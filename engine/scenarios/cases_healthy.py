@@ -9,6 +9,8 @@ from engine.scenarios.data import FULL, embedded, raw_lengths, synthetic, window
 SCRATCH: Patch = {"model.residual": "none"}
 EMBEDDED: Patch = {"epochs": 2, "sampler.batch_size": 128, "optimizer.lr": 1e-3}
 BEHIND_HEAD: Patch = {"loss.contrast_space": "projected", "loss.lambda_con": 0.7, "loss.lambda_ar": 0.3}
+TRADED: Patch = {"loss.lambda_con": 0.7, "loss.lambda_ar": 0.3}
+
 HEALTHY = (
     Case(name="passes", expects="", planted="preset passes", data=synthetic("passes", **FULL), asked=Asked()),
     Case(
@@ -122,5 +124,33 @@ HEALTHY = (
         planted="embedded corpus, Mamba-S from scratch",
         data=embedded(),
         patch={**EMBEDDED, **SCRATCH, "epochs": 3, "optimizer.lr": 3e-3},
+    ),
+    Case(
+        name="trade_off_gru",
+        expects="",
+        planted="embedded corpus, GRU over the context mean, contrast among the vectors at full weight",
+        data=embedded(),
+        patch={**EMBEDDED, **TRADED, "model.kind": "gru", "model.width": 128, "epochs": 3},
+        asked=NO_RERANKER,
+        notes="trade_off",
+    ),
+    Case(
+        name="trade_off_amn",
+        expects="",
+        planted="embedded corpus, AMN, contrast among the vectors at full weight",
+        data=embedded(),
+        patch={**EMBEDDED, **TRADED, "model.kind": "amn", "epochs": 3},
+        asked=NO_RERANKER,
+        notes="trade_off",
+    ),
+    Case(
+        name="trade_off_mamba",
+        expects="",
+        planted="embedded corpus, Mamba-S over the context mean, contrast among the vectors at full weight",
+        data=embedded(),
+        patch={**EMBEDDED, **TRADED, "optimizer.lr": 2e-3, "epochs": 3},
+        asked=NO_RERANKER,
+        notes="trade_off",
+        held_out=True,
     ),
 )

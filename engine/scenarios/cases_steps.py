@@ -20,6 +20,21 @@ LESS_BY_HEART: Patch = {
     "sampler.article_dropout": 0.2,
     "sampler.span_corruption": 0.1,
 }
+FEW_NUMBERS = {"num_articles": 40, "num_chunks": 12, "dim": 12, "noise": 0.5}
+"""Swings of a few directions do not average out, as those of hundreds do."""
+SWINGING: Patch = {
+    "epochs": 8,
+    "sampler.batch_size": 4,
+    "sampler.article_dropout": 0.0,
+    "sampler.span_corruption": 0.0,
+    "loss.lambda_con": 0.0,
+    "loss.lambda_ar": 1.0,
+    "optimizer.lr": 3e-2,
+    "optimizer.weight_decay": 0.4,
+    "schedule.min_lr_ratio": 1.0,
+    "checkpoint.patience": 0,
+}
+CALM: Patch = {"optimizer.lr": 1e-3, "optimizer.weight_decay": 0.01, "sampler.batch_size": 16}
 QUEUED: Patch = {
     "epochs": 2,
     "sampler.batch_size": 128,
@@ -131,6 +146,26 @@ OF_STEPS = (
         held_out=True,
     ),
     Case(
+        name="not_a_number_once",
+        expects="non_finite",
+        planted="NaN in the gradients of a single step of the second epoch, GRU",
+        data=PASSES,
+        patch={"model.kind": "gru"},
+        fault=faults.scale_gradients(math.nan, after=100, until=101),
+        fault_is_once=True,
+        mended={},
+    ),
+    Case(
+        name="not_a_number_once_late",
+        expects="non_finite",
+        planted="NaN in the gradients of a single step of the third epoch, Mamba-S",
+        data=MISS,
+        fault=faults.scale_gradients(math.nan, after=160, until=161),
+        fault_is_once=True,
+        mended={},
+        held_out=True,
+    ),
+    Case(
         name="overfit",
         expects="overfit",
         planted="24 articles learned by heart, no contrast, GRU of width 256",
@@ -163,6 +198,34 @@ OF_STEPS = (
             "sampler.span_corruption": 0.0,
         },
         mended=LESS_BY_HEART,
+        held_out=True,
+    ),
+)
+
+OF_SWINGS = (
+    Case(
+        name="oscillating",
+        expects="oscillating",
+        planted="GRU, batches of 4 at a constant learning rate 30 times too high, held there by weight decay",
+        data=synthetic("passes", **FEW_NUMBERS),
+        patch={**SWINGING, "model.kind": "gru", "model.width": 32},
+        mended=CALM,
+    ),
+    Case(
+        name="oscillating_smaller",
+        expects="oscillating",
+        planted="GRU of width 24, batches of 3, the same",
+        data=synthetic("passes", **{**FEW_NUMBERS, "num_articles": 44, "num_chunks": 11}),
+        patch={**SWINGING, "model.kind": "gru", "model.width": 24, "sampler.batch_size": 3},
+        mended=CALM,
+    ),
+    Case(
+        name="oscillating_wider",
+        expects="oscillating",
+        planted="GRU of width 40, the same with more noise",
+        data=synthetic("passes", **{**FEW_NUMBERS, "num_chunks": 13, "noise": 0.55}),
+        patch={**SWINGING, "model.kind": "gru", "model.width": 40, "optimizer.weight_decay": 0.5},
+        mended=CALM,
         held_out=True,
     ),
 )

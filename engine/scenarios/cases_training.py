@@ -21,7 +21,7 @@ HEALTHY_EMBEDDED: Patch = {
     "loss.lambda_ar": 0.7,
     "optimizer.lr": 1e-3,
 }
-LONG_PAGES = synthetic("passes", num_articles=12, num_chunks=200)
+LONG_PAGES = synthetic("passes", num_articles=40, num_chunks=60)
 
 OF_LOSS = (
     Case(

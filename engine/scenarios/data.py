@@ -5,6 +5,7 @@ Legend: A articles, N chunks, W windows, L context length, D vector width.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,22 @@ def other_evaluation(preset: str, **changes: Any) -> MakeData:  # Any: as above
         )
         data = replace(made.data, eval_npz=str(folder / "unseen.npz"))
         return Made(data, made.searched)
+
+    return make
+
+
+def other_distribution(preset: str, asked: dict[str, float], **changes: Any) -> MakeData:  # Any: as above
+    """A corpus to train on, and the same articles told otherwise in the same encoder's space, which are searched.
+
+    Args:
+        preset: what is planted.
+        asked: fields of the preset that differ in what is searched.
+        changes: fields that differ in both.
+    """
+
+    def make(folder: Path, seed: int) -> Made:
+        made = _of_corpus(_write(folder / "corpus", preset, seed, changes))
+        return dataclasses.replace(made, searched=_write(folder / "asked", preset, seed, {**changes, **asked}))
 
     return make
 

@@ -54,7 +54,7 @@ def evaluate_run(run: RunDirectory, made: Made, trained: WindowSource, asked: As
     )
     report = _report(checkpoint, loaded, made, asked, measured, time.monotonic() - began)
     run.evals.mkdir(mode=0o700, exist_ok=True)
-    write_atomically(run.evals / f"{NAME}.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    write_atomically(run.evals / f"{report.name}.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
 
 
 def _replaced(queries: Queries, contexts: FloatArray, targets: FloatArray) -> Queries:
@@ -74,7 +74,7 @@ def _report(
     meta, corpus = loaded.meta, made.searched
     model = measured.rows["model"]
     return EvalReport(
-        name=NAME,
+        name=f"{NAME}-e{meta.epoch:04d}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         argv=[],
         checkpoint=str(checkpoint),

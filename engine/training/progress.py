@@ -96,6 +96,8 @@ class Progress(Struct, kw_only=True):
             context_pairwise_cosine=finite(seen.context_pairwise_cosine),
             top1_projected=inspection.top1_projected,
             top1_target=inspection.top1_target,
+            ranked_apart=inspection.ranked_apart,
+            nearer_projected=inspection.nearer_projected,
             grad_norm=finite(sums["grad_norm"] / steps),
             update_ratio=finite(sums["update_ratio"] / steps),
         )

@@ -36,6 +36,10 @@ class Inspection:
     top1_target: float
     top1_projected: float | None
     """None where there is no projection head."""
+    ranked_apart: int | None
+    """Likewise."""
+    nearer_projected: float | None
+    """None where there is no projection head, or no window is ranked apart."""
 
 
 def inspect_predictions(
@@ -55,14 +59,19 @@ def inspect_predictions(
     cosines = (predictions * targets).sum(dim=1, dtype=torch.float64)
     spectrum = evenly(predictions, MAX_SPECTRUM)
     few = evenly(predictions, MAX_RANKED), evenly(targets, MAX_RANKED)
+    searched = ranks_of_own(*few)
+    behind = None if project is None else ranks_of_own(project(few[0]), project(few[1]))
+    apart = 0 if behind is None else int((behind != searched).sum())
     return Inspection(
         val_cosine=float(cosines.mean()),
         margin=float(cosines.mean()) - mean_negative_cosine(predictions, targets, articles),
         effective_rank=effective_rank(spectrum),
         effective_rank_limit=min(spectrum.shape),
         pairwise_cosine=mean_pairwise_cosine(predictions),
-        top1_target=top1_accuracy(*few),
-        top1_projected=None if project is None else top1_accuracy(project(few[0]), project(few[1])),
+        top1_target=share_first(searched),
+        top1_projected=None if behind is None else share_first(behind),
+        ranked_apart=None if behind is None else apart,
+        nearer_projected=float((behind < searched).sum()) / apart if behind is not None and apart else None,
     )
 
 
@@ -107,15 +116,20 @@ def effective_rank(vectors: Tensor) -> float:
     return float(torch.exp(-(shares * shares.log()).sum()))
 
 
-def top1_accuracy(queries: Tensor, candidates: Tensor) -> float:
-    """Share of (V, D) queries that are closer to their own candidate, row for row, than to every other one.
+def ranks_of_own(queries: Tensor, candidates: Tensor) -> Tensor:
+    """(V,) int64 how many other candidates a query is at least as close to as to its own, row for row; 0 is a hit.
 
-    A tie is no hit: collapsed predictions rank nothing.
+    A tie is no hit: collapsed predictions rank nothing. Nor is what is not finite.
     """
     cosines = queries @ candidates.T
-    own = cosines.diagonal().clone()
+    own = cosines.diagonal().clone()[:, None]
     cosines.fill_diagonal_(-torch.inf)
-    return float((own > cosines.amax(dim=1)).double().mean())
+    return (~(own > cosines)).sum(dim=1)
+
+
+def share_first(ranks: Tensor) -> float:
+    """Top-1 accuracy: share of (V,) ranks that are 0."""
+    return float((ranks == 0).double().mean())
 
 
 def evenly(rows: _Rows, most: int) -> _Rows:

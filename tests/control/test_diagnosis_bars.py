@@ -116,6 +116,19 @@ BARS = {
         one(top1_projected=0.2, top1_target=0.1),
     ),
     "space within noise": ("space_mismatch", one(top1_projected=0.03, top1_target=0.015), None, None),
+    "nearer behind the head": (
+        "space_mismatch",
+        one(ranked_apart=2500, nearer_projected=0.5199),
+        one(ranked_apart=2500, nearer_projected=0.5201),
+        one(ranked_apart=2500, nearer_projected=0.68),
+    ),
+    "nearer of a few": ("space_mismatch", one(ranked_apart=25, nearer_projected=0.68), None, None),
+    "nearer, where ranks say more than a ratio": (
+        "space_mismatch",
+        one(ranked_apart=500, nearer_projected=0.41, top1_projected=0.2, top1_target=0.1),
+        None,
+        one(ranked_apart=500, nearer_projected=0.68, top1_projected=0.1, top1_target=0.09),
+    ),
     "losing head": (
         "dead_head",
         one(top1_projected=0.101, top1_target=0.2),

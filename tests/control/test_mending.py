@@ -37,6 +37,18 @@ def test_factors_become_values_and_what_is_so_already_is_left_out() -> None:
     assert resolve(mend, RunConfig(), Facts()) == {"optimizer.lr": 1e-4, "sampler.batch_size": 512}
 
 
+def test_a_factor_brings_a_recorded_number_to_its_aim_but_never_the_other_way() -> None:
+    facts = Facts(epochs=(make_record(1, 0.5, negatives_per_query=15.0, update_ratio=0.2),))
+    aims = Factor(times=8.0, metric="negatives_per_query", aim=60.0)
+    assert aims.of(facts) == 4.0
+    assert msgspec.structs.replace(aims, power=0.5).of(facts) == 2.0
+    assert aims.of(Facts()) == 8.0, "nothing is on record"
+    assert msgspec.structs.replace(aims, aim=5.0).of(facts) == 8.0, "more was asked for, not less"
+    assert Factor(times=0.1, metric="update_ratio", aim=5e-3).of(facts) == pytest.approx(0.025)
+    with pytest.raises(ValueError, match="update_ratio"):
+        Factor(times=0.1, metric="update_ration")
+
+
 @pytest.mark.parametrize(
     ("patch", "words"),
     [

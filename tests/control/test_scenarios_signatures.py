@@ -79,3 +79,42 @@ def test_a_gate_out_of_reach_stands_before_a_truth_that_cannot_be_found() -> Non
 @pytest.mark.parametrize(("update", "expected"), [(9e-5, ["vanishing"]), (1.3e-3, [])])
 def test_a_learning_rate_a_hundred_times_too_low_is_told_from_a_low_one(update: float, expected: list[str]) -> None:
     assert named(epoch(update_ratio=update, lr=1e-4)) == expected
+
+
+def wrong_space(model: Figures, floor: Figures, bar: float = 0.6) -> Facts:
+    """Truths rank higher behind the head; the searched space finds what is said, of 300 queries."""
+    seen = Evaluated(
+        epoch=2,
+        num_queries=300,
+        gated={"contain50": (model.contain50, bar)},
+        model=model,
+        floors={"context_mean": floor},
+    )
+    return replace(epoch(ranked_apart=605.0, nearer_projected=0.71), evaluation=seen)
+
+
+def test_a_space_that_nobody_searches_is_named_where_the_searched_one_falls_short() -> None:
+    lost, mean, well = Figures(None, 0.15, 0.02), Figures(None, 0.68, 0.36), Figures(None, 0.66, 0.36)
+    assert named(wrong_space(lost, mean)) == ["space_mismatch", "retrieval_gap"]
+    assert named(wrong_space(lost, mean, bar=0.1)) == ["space_mismatch"]  # the gate is not all there is
+    assert named(wrong_space(well, mean)) == []  # within the noise of 300 queries
+
+
+def test_an_oscillation_stands_before_the_overfitting_that_its_best_turn_feigns() -> None:
+    values = [0.40, 0.46, 0.40, 0.45, 0.39, 0.44, 0.40, 0.44]
+    rows = [
+        EpochRecord(epoch=number, val_cosine=value, train_ar_cosine=0.5 + 0.01 * number)
+        for number, value in enumerate(values, start=1)
+    ]
+    assert named(Facts(epochs=tuple(rows))) == ["oscillating", "overfit"]
+
+
+def test_an_evaluation_that_asks_something_else_is_not_called_a_leak_where_unseen_articles_gain_alike() -> None:
+    seen = Evaluated(
+        epoch=2, num_queries=300, gated={}, model=Figures(0.39, 0.6, 0.3), floors={"context_mean": Figures(0.41)}
+    )
+    numbers = {"val_cosine": 0.74, "val_lift": 0.3, "unseen_lift": 0.295, "unseen_windows": 500}
+    (alike,) = diagnose(replace(epoch(**numbers), evaluation=seen, floors={"context_mean": 0.44}))
+    assert "another distribution" in alike.evidence[1]
+    leaky = diagnose(replace(epoch(**{**numbers, "unseen_lift": 0.1}), evaluation=seen, floors={"context_mean": 0.44}))
+    assert "validation knew" in next(one for one in leaky if one.signature == "eval_far_below_val").evidence[1]

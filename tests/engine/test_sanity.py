@@ -20,7 +20,8 @@ from engine.training.sanity import (
     inspect_predictions,
     mean_negative_cosine,
     mean_pairwise_cosine,
-    top1_accuracy,
+    ranks_of_own,
+    share_first,
 )
 
 
@@ -60,9 +61,21 @@ def test_effective_rank_counts_directions() -> None:
 
 def test_top1_asks_for_the_own_candidate_and_takes_no_tie() -> None:
     candidates = units(20)
-    assert top1_accuracy(candidates, candidates) == 1
-    assert top1_accuracy(candidates.roll(1, 0), candidates) == 0
-    assert top1_accuracy(units(1).expand(20, -1), units(1, seed=1).expand(20, -1)) == 0
+
+    def top1(queries: Tensor, among: Tensor) -> float:
+        return share_first(ranks_of_own(queries, among))
+
+    assert top1(candidates, candidates) == 1
+    assert top1(candidates.roll(1, 0), candidates) == 0
+    assert top1(units(1).expand(20, -1), units(1, seed=1).expand(20, -1)) == 0
+    assert top1(torch.full((20, 8), torch.nan), units(20, 8)) == 0
+
+
+def test_a_rank_counts_the_others_that_are_at_least_as_close() -> None:
+    queries, candidates = units(40, 6), units(40, 6, seed=1)
+    cosines = (queries @ candidates.T).tolist()
+    plain = [sum(row[other] >= row[own] for other in range(40) if other != own) for own, row in enumerate(cosines)]
+    assert ranks_of_own(queries, candidates).tolist() == plain
 
 
 def test_good_predictions_pass_the_bars_and_collapsed_ones_do_not() -> None:
@@ -119,7 +132,13 @@ def test_both_spaces_are_ranked_and_one_may_fail_where_the_other_does_not() -> N
     )
     assert seen.top1_projected == 1
     assert seen.top1_target < 0.5
-    assert inspect_predictions(predictions, targets, np.arange(50)).top1_projected is None
+    assert seen.ranked_apart is not None
+    assert seen.ranked_apart >= 25
+    assert seen.nearer_projected == 1  # whatever is ranked apart is first behind the head
+    alone = inspect_predictions(predictions, targets, np.arange(50))
+    assert (alone.top1_projected, alone.ranked_apart, alone.nearer_projected) == (None, None, None)
+    same = inspect_predictions(predictions, targets, np.arange(50), lambda vectors: vectors)
+    assert (same.ranked_apart, same.nearer_projected) == (0, None)
 
 
 def test_one_window_gives_figures_that_say_they_cannot_be_known() -> None:

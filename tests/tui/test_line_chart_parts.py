@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tui.ema import Ema
 from tui.widgets.braille import Raster
 from tui.widgets.cell_grid import Grid
-from tui.widgets.plot_data import Level, Mark, Series, prepare
+from tui.widgets.plot_data import Forecast, Level, Mark, Series, Spot, prepare
 from tui.widgets.plot_draw import STYLES, draw, x_at
 from tui.widgets.plot_legend import last_value, legend, next_x, value_at
 from tui.widgets.plot_line import line_spans
@@ -30,6 +31,16 @@ names = st.text(max_size=12)
 def any_series(draw_from: st.DrawFn) -> Series:
     points = draw_from(st.lists(st.tuples(anything, anything_or_none), max_size=30))
     return Series(draw_from(names), [x for x, _ in points], [y for _, y in points], draw_from(st.integers(0, 9)))
+
+
+@st.composite
+def any_forecast(draw_from: st.DrawFn) -> Forecast:
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    points = draw_from(
+        st.lists(st.tuples(finite, finite, finite, finite), max_size=5, unique_by=lambda point: point[0])
+    )
+    xs, ys, lows, highs = ([found[place] for found in sorted(points)] for place in range(4))
+    return Forecast(draw_from(names), xs, ys, lows, highs, draw_from(st.integers(0, 9)))
 
 
 def text_of(rows: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
@@ -54,8 +65,10 @@ def cosine_plot(**changes: object) -> Plot:
     st.lists(st.tuples(anything, names), max_size=3),
     st.lists(st.tuples(anything, names), max_size=3),
     st.one_of(st.none(), anything),
-    st.tuples(st.integers(0, 90), st.integers(0, 12)),
-    st.tuples(st.booleans(), st.booleans(), st.floats(0, 1)),
+    st.tuples(st.integers(0, 90), st.integers(0, 16)),
+    st.tuples(st.booleans(), st.booleans(), st.floats(0, 1), st.booleans(), st.booleans()),
+    st.lists(any_forecast(), max_size=2),
+    st.lists(st.builds(Spot, anything, anything, names, st.integers(0, 9)), max_size=2),
 )
 def test_any_data_can_be_drawn_at_any_size(
     series: list[Series],
@@ -63,12 +76,14 @@ def test_any_data_can_be_drawn_at_any_size(
     marks: list[tuple[float, str]],
     cursor_x: float | None,
     size: tuple[int, int],
-    how: tuple[bool, bool, float],
+    how: tuple[bool, bool, float, bool, bool],
+    forecasts: list[Forecast],
+    spots: list[Spot],
 ) -> None:
-    ascii_only, log_y, smoothing = how
+    ascii_only, log_y, smoothing, x_is_time, has_names = how
     width, height = size
     plot = Plot(
-        traces=[prepare(line, smoothing=smoothing, log_y=log_y) for line in series],
+        traces=[prepare(line, smoothing=Ema(smoothing), log_y=log_y) for line in series],
         levels=[Level(*level) for level in levels],
         marks=[Mark(*mark) for mark in marks],
         title="title",
@@ -76,6 +91,10 @@ def test_any_data_can_be_drawn_at_any_size(
         cursor_x=cursor_x,
         log_y=log_y,
         ascii_only=ascii_only,
+        x_is_time=x_is_time,
+        has_names=has_names,
+        forecasts=forecasts,
+        spots=spots,
     )
     rows = draw(plot, width, height)
     assert len(rows) == height
@@ -162,9 +181,9 @@ def test_gaps_interrupt_the_line() -> None:
 
 
 def test_smoothing_is_drawn_but_not_read() -> None:
-    trace = prepare(Series("a", [1, 2], [1.0, 3.0]), smoothing=0.5)
+    trace = prepare(Series("a", [1, 2], [1.0, 3.0]), smoothing=Ema(0.5))
     assert list(trace.ys) == pytest.approx([1.0, (0.25 * 1 + 0.5 * 3) / 0.75])
-    assert list(trace.values) == [1.0, 3.0]
+    assert list(trace.values) == list(trace.raw) == [1.0, 3.0]
 
 
 def test_a_logarithmic_axis_leaves_out_what_has_no_logarithm() -> None:
@@ -264,7 +283,7 @@ def test_a_legend_gives_up_the_title_before_the_values() -> None:
     traces = [prepare(Series("mamba_s", [1], [0.5])), prepare(Series("amn", [1], [0.25], 1))]
 
     def fitted(width: int) -> str:
-        runs = legend(traces, title="val_cosine", x_label="", cursor_x=None, ascii_only=False, width=width)
+        (runs,) = legend(Plot(traces, title="val_cosine"), width)
         return "".join(text for text, _ in runs)
 
     assert fitted(80) == "val_cosine  ●━━ mamba_s 0.5  ◆╌╌ amn 0.25"

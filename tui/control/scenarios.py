@@ -37,8 +37,11 @@ class Judged:
 
     @property
     def is_right(self) -> bool:
-        """Whether the cause is named first, or nothing in a healthy run."""
-        return self.named[:1] == ([self.planted.expects] if self.planted.expects else [])
+        """Whether the cause is named first, or nothing in a healthy run but the note that it must have."""
+        is_noted = not self.planted.notes or any(
+            diagnosis.is_note and diagnosis.signature == self.planted.notes for diagnosis in self.found
+        )
+        return is_noted and self.named[:1] == ([self.planted.expects] if self.planted.expects else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,9 @@ def judge_suite(folder: Path) -> list[Judged]:
     suite = read_suite(folder)
     known = load_catalogue()
     for planted in suite.runs:
-        if planted.expects and planted.expects not in known:
-            raise ConfigError(f'{folder}: {planted.name} expects "{planted.expects}", which is no signature.')
+        for name in filter(None, (planted.expects, planted.notes)):
+            if name not in known:
+                raise ConfigError(f'{folder}: {planted.name} expects "{name}", which is no signature.')
     with _held([RunDirectory(folder / RUNS / planted.run) for planted in suite.runs if planted.is_held]):
         watcher = Watcher(folder / RUNS, RoomConfig().stall_s)
         watcher.catch_up()

@@ -1,137 +1,205 @@
-"""The chart: one metric of the run and its counterpart, with the gate line, the floors and the epoch marks."""
+"""The chart: one metric of the run and its counterpart over epochs, steps or time, or all of them as small charts."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.message import Message
 from textual.reactive import reactive
 
+from tui.control.chart_export import Shown
+from tui.control.curves import AXES, METRICS, Axis, Course, Source, stamp
 from tui.control.scene import Scene
-from tui.control.views import RunView
+from tui.panes.figures import Figures, shown_runs
+from tui.panes.metric_grid import MetricGrid
 from tui.panes.pane import Pane
 from tui.widgets.line_chart import LineChart
-from tui.widgets.plot_data import Level, Mark, Series
+from tui.widgets.plot_scale import Scale
 
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What can be drawn: a number of each epoch, or of each logged step."""
-
-    name: str
-    of_steps: bool = False
-    log_y: bool = False
-
-
-METRICS = (
-    Metric("val_cosine"),
-    Metric("loss", of_steps=True),
-    Metric("grad_norm", of_steps=True, log_y=True),
-    Metric("lr", of_steps=True),
-    Metric("margin"),
-    Metric("top1_target"),
-    Metric("top1_projected"),
-    Metric("pairwise_cosine"),
-    Metric("effective_rank"),
-    Metric("train_infonce"),
-    Metric("update_ratio", log_y=True),
-)
+_NAMES: dict[Axis, str] = {"epoch": "epoch", "step": "step", "time": "trained"}
+_EMPTY: dict[Source, str] = {
+    "epochs": "No epoch has ended yet.",
+    "steps": "No step has been logged yet.",
+    "evals": "Not evaluated yet: E runs the smoke evaluation.",
+}
 
 
 class ChartPane(Pane):
-    """The selected run's metric beside its counterpart's, over epochs."""
+    """The selected run's metric beside its counterpart's."""
 
     NUMBER = 2
     NAME = "val_cosine"
+    BINDINGS = [
+        Binding("a", "next_axis", "axis", show=False, id="chart.axis", tooltip="x axis: epochs, steps, time trained"),
+        Binding("g", "toggle_grid", "grid", show=False, id="chart.grid", tooltip="all metrics as small charts"),
+        Binding("x", "export", "export", show=False, id="chart.export", tooltip="what is shown as SVG and CSV files"),
+        Binding("escape", "back", "back", show=False, id="chart.back", tooltip="back from a small chart, or from them"),
+    ]
 
     metric: reactive[int] = reactive(0)
     """Index into METRICS."""
+    axis: reactive[Axis] = reactive[Axis]("epoch", init=False)
+    """What x counts."""
+    is_grid: reactive[bool] = reactive(False, init=False)
+    """Whether all metrics show."""
 
     _run_id = ""
+    _before_grid: int | None = None
+    """The metric that was shown before the grid: where Escape leads from what was opened there."""
+
+    @dataclass
+    class ExportWanted(Message):
+        """A person wants files of what is shown."""
+
+        shown: Shown
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._figures = Figures()
 
     def compose(self) -> ComposeResult:
-        yield LineChart(x_label="epoch")
+        chart = LineChart()
+        grid = MetricGrid(self._figures, chart.style_of)
+        grid.display = False
+        yield chart
+        yield grid
+
+    @property
+    def chart(self) -> LineChart:
+        """The large one."""
+        return self.query_exactly_one("ChartPane > LineChart", LineChart)
+
+    @property
+    def grid(self) -> MetricGrid:
+        """The small ones."""
+        return self.query_one(MetricGrid)
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.watch(self.query_one(LineChart), "view", self._say_what_is_hidden, init=False)
+        for name in ("view", "smoothing", "has_levels", "log_y"):
+            self.watch(self.chart, name, self._say_how_it_is_shown, init=False)
 
     def watch_plain(self, plain: bool) -> None:
         super().watch_plain(plain)
-        self.query_one(LineChart).ascii = plain
+        self.chart.ascii = self.grid.plain = plain
 
     def depends_on(self, scene: Scene) -> Hashable:
-        return self.metric, tuple((view.id, view.version) for view in shown_runs(scene))
+        metrics = METRICS if self.is_grid else METRICS[self.metric : self.metric + 1]
+        stamps = tuple(stamp(view, metric) for view in shown_runs(scene) for metric in metrics)
+        return self.metric, self.axis, self.is_grid, stamps
 
     def watch_metric(self) -> None:
         """Draw another number, on the scale that suits it."""
-        self.query_one(LineChart).log_y = METRICS[self.metric].log_y
-        if self.scene is not None:
-            self.watch_scene(self.scene)
+        self.chart.log_y = METRICS[self.metric].log_y
+        self.grid.chosen = self.metric
+        self.watch_scene(self.scene)
+
+    def watch_axis(self, before: Axis, axis: Axis) -> None:
+        """Count x in something else. What was zoomed to stays in sight, and so does the cursor's place."""
+        chart, runs = self.chart, shown_runs(self.scene) if self.scene else []
+        course = Course(runs[0]) if runs else None
+
+        def moved(x: float) -> float | None:
+            return None if course is None else course.convert(x, before, axis)
+
+        view, cursor = chart.view, chart.cursor_x
+        low, high = (moved(view.low), moved(view.high)) if view else (None, None)
+        chart.view = Scale(low, high) if low is not None and high is not None and low < high else None
+        self.watch_scene(self.scene)
+        chart.cursor_x = None if cursor is None else moved(cursor)
+
+    def watch_is_grid(self, is_grid: bool) -> None:
+        """One large chart, or all small ones."""
+        had_focus = self.has_focus_within
+        self.chart.display, self.grid.display = not is_grid, is_grid
+        self.watch_scene(self.scene)
+        if had_focus:
+            self.focus_inside()
 
     def show(self, scene: Scene) -> None:
-        metric = METRICS[self.metric]
         runs = shown_runs(scene)
-        chart = self.query_one(LineChart)
+        chart, metric = self.chart, METRICS[self.metric]
         if runs and runs[0].id != self._run_id:  # another run's epochs: its own view, not what was zoomed to before
             self._run_id = runs[0].id
             chart.action_fit()
             chart.cursor_x = None
-        chart.empty_text = "No epoch has ended yet." if runs else "T trains Mamba-S, B the AMN baseline."
-        chart.series = [Series(view.id, *points(view, metric), kind=look_of(view, scene)) for view in runs]
-        chart.levels = levels(runs[0], metric) if runs else []
-        chart.marks = epoch_marks(runs[0]) if runs else []
-        self.border_title = f"{self.NUMBER} {metric.name}"
-        self._say_what_is_hidden()
+        if self.is_grid:
+            self.grid.show(scene, self.axis)
+        else:
+            chart.empty_text = _EMPTY[metric.source] if runs else "T trains Mamba-S, B the AMN baseline."
+            chart.x_label, chart.x_is_time = _NAMES[self.axis], self.axis == "time"
+            self._figures.of(scene, metric, self.axis).show_on(chart)
+        self.border_title = f"{self.NUMBER} {'all metrics' if self.is_grid else metric.name}"
+        self._say_how_it_is_shown()
 
-    def _say_what_is_hidden(self) -> None:
-        zoomed = "zoomed, = shows all   " if self.query_one(LineChart).view is not None else ""
-        self.set_subtitle(f"{zoomed}[ ] metric {self.metric + 1} of {len(METRICS)}")
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Escape belongs to the room where there is nothing to go back from."""
+        return action != "back" or self.is_grid or self._before_grid is not None
 
+    def walk(self, step: int) -> None:
+        """Go on to the next metric (1) or the previous one (-1)."""
+        self.metric = (self.metric + step) % len(METRICS)
 
-def shown_runs(scene: Scene) -> list[RunView]:
-    """The selected run first, then its counterpart, then the run it was patched from."""
-    if scene.selected is None:
-        return []
-    runs = [scene.selected]
-    counterpart = scene.pair[0] if scene.selected is scene.pair[1] else scene.pair[1]
-    parent = next((view for view in scene.views if view.id == scene.selected.spec.parent), None)
-    runs += [view for view in (counterpart, parent) if view is not None and view not in runs]
-    return runs
+    def action_next_axis(self) -> None:
+        """Epochs, steps, time trained."""
+        self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
 
+    def action_toggle_grid(self) -> None:
+        """All metrics, or the chosen one alone."""
+        self._before_grid = None if self.is_grid else self.metric
+        self.is_grid = not self.is_grid
 
-def look_of(view: RunView, scene: Scene) -> int:
-    """Colour, dash and marker by what a run is, whichever is selected: model 0, baseline 1, any other 2."""
-    if view.spec.name == scene.pair_names[1]:
-        return 1
-    return 0 if view is scene.pair[0] else 2
+    def action_back(self) -> None:
+        """From an opened chart to the small ones; from those to what was shown before them."""
+        if not self.is_grid:
+            self.is_grid = True
+            return
+        before, self._before_grid = self._before_grid, None
+        self.is_grid = False
+        self.metric = self.metric if before is None else before
 
+    def action_export(self) -> None:
+        """Ask for files of what is shown: the large chart, or the chosen one of the small ones."""
+        if self.scene is None:
+            return
+        chart = self.chart
+        view = None if self.is_grid or chart.view is None else (chart.view.low, chart.view.high)
+        shown = Shown(
+            METRICS[self.metric],
+            self.axis,
+            shown_runs(self.scene),
+            within=view,
+            log_y=chart.log_y,
+            smoothing=0.0 if self.is_grid else chart.smoothing,
+            has_levels=chart.has_levels,
+        )
+        self.post_message(self.ExportWanted(shown))
 
-def points(view: RunView, metric: Metric) -> tuple[Sequence[float], Sequence[float | None]]:
-    """x in epochs, y as recorded; None where a number was missing or not finite."""
-    if not metric.of_steps:
-        rows = view.state.epochs
-        return [float(row.epoch) for row in rows], [getattr(row, metric.name) for row in rows]
-    per_epoch = view.state.started.steps_per_epoch if view.state.started else 0
-    steps = view.state.points
-    return [point.step / max(1, per_epoch) for point in steps], [getattr(point, metric.name) for point in steps]
+    def on_metric_grid_walked(self, event: MetricGrid.Walked) -> None:
+        """Another small chart was chosen, or opened."""
+        self.metric = event.index
+        if event.opened:
+            self.is_grid = False
 
+    def _say_how_it_is_shown(self) -> None:
+        self.set_subtitle("  ".join(self._words()))
 
-def levels(view: RunView, metric: Metric) -> list[Level]:
-    """The gate line and the floors, where the metric has them."""
-    lines = [Level(gate.at_least, f"gate@{gate.epoch}") for gate in view.spec.gates if gate.metric == metric.name]
-    if metric.name == "val_cosine":
-        lines += [Level(value, name) for name, value in view.state.floors.items()]
-    if metric.name == "margin":
-        lines.append(Level(view.spec.check.margin_at_least, "bar"))
-    if metric.name == "pairwise_cosine":
-        lines.append(Level(view.spec.check.pairwise_cosine_at_most, "bar"))
-    return lines
-
-
-def epoch_marks(view: RunView) -> list[Mark]:
-    """The epochs at which the playbook decides."""
-    smoke = view.spec.evals.get("smoke")
-    marks = [Mark(float(gate.epoch), f"gate@{gate.epoch}") for gate in view.spec.gates]
-    return marks + ([Mark(float(smoke.at_epoch), "smoke")] if smoke and smoke.at_epoch else [])
+    def _words(self) -> Iterator[str]:
+        chart = self.chart
+        if self.is_grid:
+            yield "Enter opens"
+        else:
+            if chart.view is not None:
+                yield "zoomed, = shows all"
+            if chart.smoothing > 0:
+                yield f"smoothed {chart.smoothing:g}"
+            if chart.log_y:
+                yield "log y"
+            if not chart.has_levels:
+                yield "t shows levels"
+        yield f"a by {self.axis}"
+        yield "g one" if self.is_grid else "g all"
+        yield f"[ ] metric {self.metric + 1} of {len(METRICS)}"

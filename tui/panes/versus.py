@@ -8,10 +8,11 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 
+from tui.control.curves import METRICS, positions, values
 from tui.control.scene import Scene
 from tui.control.versus import Row, bounds_verdict, compare, differences
 from tui.control.views import RunView
-from tui.panes.chart import METRICS, epoch_marks, levels, points
+from tui.panes.figures import decision_marks, level_lines
 from tui.panes.pane import Pane
 from tui.panes.words import lines
 from tui.widgets.line_chart import LineChart
@@ -62,18 +63,18 @@ class VersusPane(Pane):
     def _draw_charts(self, left: RunView | None, right: RunView | None) -> None:
         metric = METRICS[0]
         runs = [view for view in (left, right) if view is not None]
-        values = [value for view in runs for value in points(view, metric)[1] if value is not None]
-        values += [level.value for view in runs for level in levels(view, metric)]
-        epochs = [epoch for view in runs for epoch in points(view, metric)[0]]
+        heights = [value for view in runs for value in values(view, metric) if value is not None]
+        heights += [level.value for view in runs for level in level_lines(view, metric)]
+        epochs = [epoch for view in runs for epoch in positions(view, metric, "epoch")]
         for kind, (name, view) in enumerate((("left", left), ("right", right))):
             chart = self.query_one(f"#{name}", LineChart)
             # one pair of axes for both: the same height must mean the same number
-            chart.y_range = (min(values), max(values)) if values else None
+            chart.y_range = (min(heights), max(heights)) if heights else None
             chart.x_range = (min(epochs), max(epochs)) if epochs else None
             chart.empty_text = "no epoch yet" if view else f"{'TB'[kind]} trains it"
-            chart.series = [Series(view.id, *points(view, metric), kind=kind)] if view else []
-            chart.levels = levels(view, metric) if view else []
-            chart.marks = epoch_marks(view) if view else []
+            chart.series = [Series(view.id, *_line(view), kind)] if view else []
+            chart.levels = level_lines(view, metric) if view else []
+            chart.marks = decision_marks(view, "epoch") if view else []
         difference = self.query_one("#difference", LineChart)
         difference.x_range = (min(epochs), max(epochs)) if epochs else None
         difference.series = [Series("Δ", *_difference(left, right), kind=2)] if left and right else []
@@ -92,6 +93,10 @@ class VersusPane(Pane):
             )
         for difference in differences(left, right):
             yield self.say(difference, "$foreground-muted")
+
+
+def _line(view: RunView) -> tuple[list[float], list[float | None]]:
+    return positions(view, METRICS[0], "epoch"), values(view, METRICS[0])
 
 
 def _cells(row: Row) -> tuple[str, str, str, str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.reactive import reactive
 from textual.screen import Screen
 
+from tui.control.chart_export import Shown, export
 from tui.control.scene import Scene
 from tui.panes.chart import ChartPane
 from tui.panes.decision_tree import DecisionTreePane
@@ -19,6 +24,7 @@ from tui.panes.runs import RunsPane
 from tui.panes.status_strip import StatusStrip
 from tui.panes.system import SystemPane
 from tui.panes.versus import VersusPane
+from tui.text import clean
 from tui.widgets.line_chart import LineChart
 
 
@@ -76,9 +82,30 @@ class RoomScreen(Screen[None]):
         return is_inside
 
     def on_line_chart_cursor_moved(self, event: LineChart.CursorMoved) -> None:
-        """One cursor for all charts over epochs."""
+        """One cursor for all charts that count the same."""
         for chart in self.query(LineChart):
-            chart.cursor_x = event.x
+            if chart.x_label == event.chart.x_label or event.x is None:
+                chart.cursor_x = event.x
+
+    def on_chart_pane_export_wanted(self, event: ChartPane.ExportWanted) -> None:
+        """Write what a chart shows; a room that takes no action writes nothing."""
+        if self.scene is None or not event.shown.runs:
+            self.notify("there is nothing to export yet", severity="warning", markup=False)
+        elif self.scene.readonly:
+            self.notify("read-only: nothing is written", severity="warning", markup=False)
+        else:
+            self._export(event.shown, event.shown.runs[0].directory.path.parent)
+
+    @work(thread=True, group="exports", exit_on_error=False)
+    def _export(self, shown: Shown, runs_dir: Path) -> None:
+        try:
+            files = export(shown, runs_dir, time.time())
+        except OSError as error:
+            words = f"The chart was not exported: {error.strerror or error}. Is there room on {runs_dir}?"
+            self.app.call_from_thread(self.notify, clean(words), severity="error", markup=False, timeout=10)
+            return
+        words = clean(f"{files[0].parent}: {', '.join(file.name for file in files)}")
+        self.app.call_from_thread(self.notify, words, title="exported", markup=False)
 
     def on_descendant_focus(self) -> None:
         """The pane with the focus is the current one."""

@@ -62,11 +62,21 @@ class Raster:
                 continue
             masks = _SPANS[column & 1]
             first, last = top >> 2, bottom >> 2
-            for row in range(first, last + 1):
-                cell = row * width + (column >> 1)
-                mask = masks[top & 3 if row == first else 0][bottom & 3 if row == last else 3]
-                bits[cell] = bits.get(cell, 0) | mask
+            cell = first * width + (column >> 1)
+            if first == last:
+                bits[cell] = bits.get(cell, 0) | masks[top & 3][bottom & 3]
                 owners[cell] = owner
+                continue
+            bits[cell] = bits.get(cell, 0) | masks[top & 3][3]
+            owners[cell] = owner
+            full = masks[0][3]
+            for _ in range(first + 1, last):
+                cell += width
+                bits[cell] = bits.get(cell, 0) | full
+                owners[cell] = owner
+            cell += width
+            bits[cell] = bits.get(cell, 0) | masks[0][bottom & 3]
+            owners[cell] = owner
 
     def cells(self) -> Iterator[tuple[int, int, str, int]]:
         """Every cell with a dot: row, column, character (empty in plain mode: the owner has its own) and owner."""

@@ -61,10 +61,13 @@ class Grid:
 
     @staticmethod
     def _runs(characters: list[str], styles: list[str]) -> list[Run]:
+        if not styles:
+            return []
         runs: list[Run] = []
-        begin = 0
-        for column in range(1, len(styles) + 1):
-            if column == len(styles) or styles[column] != styles[begin]:
-                runs.append(("".join(characters[begin:column]), styles[begin]))
-                begin = column
+        begin, current = 0, styles[0]
+        for column, style in enumerate(styles):
+            if style != current:
+                runs.append(("".join(characters[begin:column]), current))
+                begin, current = column, style
+        runs.append(("".join(characters[begin:]), current))
         return runs

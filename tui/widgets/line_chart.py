@@ -1,31 +1,36 @@
-"""A line chart in braille on Textual's Line API: zoom, a cursor that reads off values, and gaps instead of crashes."""
+"""A line chart in braille on Textual's Line API: zoom, a cursor that reads off values, and gaps instead of crashes.
+
+Keys and mouse do the same: the wheel zooms about the mouse, dragging pans, a click puts the cursor.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.ema import Ema
 from tui.widgets import plot_view
 from tui.widgets.cell_grid import Run
-from tui.widgets.plot_data import Level, Mark, Series, Trace, prepare
+from tui.widgets.chart_keys import CHART_KEYS
+from tui.widgets.plot_data import Forecast, Level, Mark, Series, Spot, Trace, prepare
 from tui.widgets.plot_draw import STYLES, draw, x_at
 from tui.widgets.plot_legend import next_x
 from tui.widgets.plot_model import Plot, x_extent
 from tui.widgets.plot_scale import Scale
 
-__all__ = ["Level", "LineChart", "Mark", "Series"]
+__all__ = ["Forecast", "Level", "LineChart", "Mark", "Series", "Spot"]
 
 SMOOTHINGS = (0.0, 0.6, 0.9)
 """What the smoothing key goes through: none, about 2 points, about 10 points."""
@@ -38,24 +43,14 @@ class LineChart(Widget, can_focus=True):
     fit again. Any data can be drawn: what is missing or not finite is a marked gap.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "cursor(-1)", "Cursor left", id="chart.cursor_left", show=False, tooltip="To the value before"),
-        Binding("right", "cursor(1)", "Cursor right", id="chart.cursor_right", show=False, tooltip="To the next value"),
-        Binding("escape", "clear_cursor", "No cursor", id="chart.clear_cursor", show=False, tooltip="Hide the cursor"),
-        Binding("plus", "zoom_in", "Zoom in", id="chart.zoom_in", show=False, tooltip="Magnify around the cursor"),
-        Binding("minus", "zoom_out", "Zoom out", id="chart.zoom_out", show=False, tooltip="Show more of the x axis"),
-        Binding("equals_sign", "fit", "Fit", id="chart.fit", show=False, tooltip="Show all data, and what arrives"),
-        Binding("shift+left", "pan(-1)", "Pan left", id="chart.pan_left", show=False, tooltip="Move the view left"),
-        Binding("shift+right", "pan(1)", "Pan right", id="chart.pan_right", show=False, tooltip="Move the view right"),
-        Binding("y", "toggle_log_y", "Log scale", id="chart.log_y", show=False, tooltip="Logarithmic or linear y axis"),
-        Binding("s", "cycle_smoothing", "Smoothing", id="chart.smoothing", show=False, tooltip="None, light, strong"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = list(CHART_KEYS)
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line-chart--{name}" for name in STYLES if name != "base"}
     """
     | Class | Description |
     | :- | :- |
     | `line-chart--series-0` to `-3` | The lines, markers and legend samples, by `Series.kind`. |
+    | `line-chart--dim-0` to `-3` | What stands behind a series: raw values and forecasts. |
     | `line-chart--level-0` to `-3` | The horizontal lines, in their order. |
     | `line-chart--mark` | Vertical marks and their labels. |
     | `line-chart--cursor` | The cursor's line. |
@@ -74,6 +69,10 @@ class LineChart(Widget, can_focus=True):
         & > .line-chart--series-1 { color: $warning; }
         & > .line-chart--series-2 { color: $foreground 80%; }
         & > .line-chart--series-3 { color: $error; }
+        & > .line-chart--dim-0 { color: $primary 70%; }
+        & > .line-chart--dim-1 { color: $warning 60%; }
+        & > .line-chart--dim-2 { color: $foreground 50%; }
+        & > .line-chart--dim-3 { color: $error 60%; }
         & > .line-chart--level-0 { color: $success; }
         & > .line-chart--level-1 { color: $foreground 70%; }
         & > .line-chart--level-2 { color: $foreground 60%; }
@@ -95,12 +94,18 @@ class LineChart(Widget, can_focus=True):
     """Horizontal lines; always within the picture."""
     marks: reactive[Sequence[Mark]] = reactive[Sequence[Mark]](())
     """Vertical lines; shown where there is data."""
+    spots: reactive[Sequence[Spot]] = reactive[Sequence[Spot]](())
+    """Points that stand out."""
+    forecasts: reactive[Sequence[Forecast]] = reactive[Sequence[Forecast]](())
+    """What lies ahead of the data; the fitted axes show it too."""
     title: reactive[str] = reactive("")
     """Shown at the left of the legend while there is room."""
     y_label: reactive[str] = reactive("")
     """The unit or name of the y axis, shown beside the title."""
     x_label: reactive[str] = reactive("")
     """The name of the x axis."""
+    x_is_time: reactive[bool] = reactive(False)
+    """Whether x counts seconds, to be told in s, m and h."""
     empty_text: reactive[str] = reactive("no data yet")
     """Shown while there is nothing to draw."""
     cursor_x: reactive[float | None] = reactive[float | None](None)
@@ -113,6 +118,8 @@ class LineChart(Widget, can_focus=True):
     """What the y axis shows at least."""
     smoothing: reactive[float] = reactive(0.0)
     """Weight of the past in the exponential mean that is drawn, in [0, 1). Values read off are never smoothed."""
+    has_levels: reactive[bool] = reactive(True)
+    """Whether levels and marks are shown; without levels the y axis fits the data alone."""
     log_y: reactive[bool] = reactive(False)
     """Whether the y axis is logarithmic; values of 0 and below are gaps then."""
     ascii: reactive[bool] = reactive(False)
@@ -168,6 +175,9 @@ class LineChart(Widget, can_focus=True):
         self._traces: list[Trace] = []
         self._prepared_series: Sequence[Series] | None = None
         self._prepared_how = (0.0, False)
+        self._means: list[Ema] = []
+        self._grabbed: tuple[int, Scale] | None = None
+        self._was_dragged = False
         self._rich_styles: dict[str, Style] = {}
         super().__init__(name=name, id=id, classes=classes, disabled=disabled)
         self.series = series
@@ -183,8 +193,10 @@ class LineChart(Widget, can_focus=True):
         """What the chart shows now, for drawing it elsewhere."""
         return Plot(
             traces=self._prepared(),
-            levels=self.levels,
-            marks=self.marks,
+            levels=self.levels if self.has_levels else (),
+            marks=self.marks if self.has_levels else (),
+            spots=self.spots,
+            forecasts=self.forecasts,
             title=self.title,
             x_label=self.x_label,
             y_label=self.y_label,
@@ -195,6 +207,7 @@ class LineChart(Widget, can_focus=True):
             y_range=self.y_range,
             log_y=self.log_y,
             ascii_only=self.ascii,
+            x_is_time=self.x_is_time,
         )
 
     def render_line(self, y: int) -> Strip:
@@ -204,7 +217,7 @@ class LineChart(Widget, can_focus=True):
             self._rows, self._rows_size = draw(self.plot(), width, height), (width, height)
         if y >= len(self._rows):
             return Strip.blank(width, self.rich_style)
-        return Strip([Segment(text, self._rich_style_of(style)) for text, style in self._rows[y]], width)
+        return Strip([Segment(text, self.style_of(style)) for text, style in self._rows[y]], width)
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
@@ -217,6 +230,15 @@ class LineChart(Widget, can_focus=True):
         """Textual's notice that theme or stylesheet changed."""
         super().notify_style_update()
         self._rich_styles.clear()
+
+    def style_of(self, name: str) -> Style:
+        """The style of a name that a picture uses; small charts borrow it."""
+        if name not in self._rich_styles:
+            is_base = name == "base"
+            self._rich_styles[name] = (
+                self.rich_style if is_base else self.get_component_rich_style(f"line-chart--{name}")
+            )
+        return self._rich_styles[name]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a cursor, Escape belongs to whoever is one layer out."""
@@ -231,7 +253,7 @@ class LineChart(Widget, can_focus=True):
             # the ends themselves may hold data: start from just outside of them
             end, outward = (shown.low, -math.inf) if direction > 0 else (shown.high, math.inf)
             start = math.nextafter(end, outward)
-        found = None if start is None else next_x(traces, start, direction)
+        found = None if start is None else next_x(traces, start, direction, self.forecasts)
         if found is not None:
             self._move_cursor(found)
 
@@ -270,14 +292,59 @@ class LineChart(Widget, can_focus=True):
         stronger = [weight for weight in SMOOTHINGS if weight > self.smoothing]
         self.smoothing = stronger[0] if stronger else SMOOTHINGS[0]
 
+    def action_toggle_levels(self) -> None:
+        """Show levels and marks, or not."""
+        self.has_levels = not self.has_levels
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Magnify about the mouse."""
+        full = self._extent()
+        if full is not None:
+            self.view = plot_view.zoomed_in(self.view, full, self._pointed(event))
+        event.stop()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Show more about the mouse."""
+        full = self._extent()
+        if full is not None:
+            self.view = plot_view.zoomed_out(self.view, full, self._pointed(event))
+        event.stop()
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Take hold of a zoomed view."""
+        self._was_dragged = False
+        if self.view is not None:
+            self._grabbed = event.screen_x, self.view
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """What was under the mouse stays under it."""
+        full = self._extent()
+        if self._grabbed is None or full is None:
+            return
+        grabbed_at, view = self._grabbed
+        plot, moved = replace(self.plot(), view=view), event.screen_x - grabbed_at
+        # two columns in the middle: beyond the ends of the plot all columns stand for the ends
+        middle = self.size.width // 2
+        here, next_to_it = (x_at(plot, *self.size, column) for column in (middle, middle + 1))
+        if moved and here is not None and next_to_it is not None:
+            self._was_dragged = True
+            self.view = plot_view.moved(view, full, (here - next_to_it) * moved)
+
+    def on_mouse_up(self) -> None:
+        """Let go of it."""
+        if self._grabbed is not None:
+            self._grabbed = None
+            self.release_mouse()
+
     def on_click(self, event: events.Click) -> None:
-        """Place the cursor at the data nearest to where the mouse points."""
-        offset = event.get_content_offset(self)
-        pointed = None if offset is None else x_at(self.plot(), *self.size, offset.x)
+        """Place the cursor at the data nearest to where the mouse points, unless it was dragged there."""
+        pointed = None if self._was_dragged else self._pointed(event)
         if pointed is None:
             return
         traces = self._prepared()
-        near = [x for x in (next_x(traces, pointed, -1), next_x(traces, pointed, 1)) if x is not None]
+        ways = (next_x(traces, pointed, way, self.forecasts) for way in (-1, 1))
+        near = [x for x in ways if x is not None]
         if near:
             self._move_cursor(min(near, key=lambda x: abs(x / 2 - pointed / 2)))
 
@@ -288,24 +355,30 @@ class LineChart(Widget, can_focus=True):
             self.view = plot_view.showing(self.view, full, cursor_x)
 
     def _prepared(self) -> list[Trace]:
-        """The series fit for drawing; the work is done once for each new data."""
+        """The series fit for drawing. Each is prepared once; a smoothed one that grew is smoothed on from there."""
         how = (self.smoothing, self.log_y)
-        if self._prepared_series is not self.series or self._prepared_how != how:
-            self._traces = [prepare(line, smoothing=self.smoothing, log_y=self.log_y) for line in self.series]
-            self._prepared_series, self._prepared_how = self.series, how
+        if self._prepared_series is self.series and self._prepared_how == how:
+            return self._traces
+        known = zip(self._prepared_series or (), self._traces, strict=False) if self._prepared_how == how else ()
+        traces = {id(line): trace for line, trace in known}
+        if self._prepared_how[0] != self.smoothing:
+            self._means.clear()
+        self._means += [Ema(self.smoothing) for _ in self.series[len(self._means) :]]
+        self._traces = [
+            traces.get(id(line)) or prepare(line, smoothing=mean if self.smoothing > 0 else None, log_y=self.log_y)
+            for line, mean in zip(self.series, self._means, strict=False)
+        ]
+        self._prepared_series, self._prepared_how = self.series, how
         return self._traces
 
     def _extent(self) -> Scale | None:
-        return x_extent(self._prepared(), self.x_range)
+        return x_extent(self._prepared(), self.x_range, self.forecasts)
+
+    def _pointed(self, event: events.MouseEvent) -> float | None:
+        """The x that the mouse points at; None beside the chart or without data."""
+        offset = event.get_content_offset(self)
+        return None if offset is None else x_at(self.plot(), *self.size, offset.x)
 
     def _move_cursor(self, x: float | None) -> None:
         self.cursor_x = x
         self.post_message(self.CursorMoved(self, x))
-
-    def _rich_style_of(self, name: str) -> Style:
-        if name not in self._rich_styles:
-            is_base = name == "base"
-            self._rich_styles[name] = (
-                self.rich_style if is_base else self.get_component_rich_style(f"line-chart--{name}")
-            )
-        return self._rich_styles[name]

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from tui.text import clean
 from tui.widgets.cell_grid import Grid
 from tui.widgets.plot_model import Area, Plot, drawable_levels, y_extent
-from tui.widgets.plot_scale import Scale, log_ticks, tick_labels, ticks
+from tui.widgets.plot_scale import Scale, log_ticks, tick_labels, ticks, time_label, time_ticks
 
 _LABELS_BESIDE = 50
 """From this many cells of width, levels are labelled beside the plot instead of within."""
@@ -15,9 +15,9 @@ _NAME_BESIDE = 30
 """From this many cells of width, the x axis shows its name beside its numbers."""
 
 
-def draw_axes(grid: Grid, plot: Plot, x: Scale) -> Area | None:
-    """Ticks, their numbers and the frame; None if that leaves no room for lines."""
-    has_axis, has_numbers, top = grid.height >= 5, grid.height >= 4, 1 if grid.height >= 2 else 0
+def draw_axes(grid: Grid, plot: Plot, x: Scale, legend_rows: int = 1) -> Area | None:
+    """Ticks, their numbers and the frame below the legend; None if that leaves no room for lines."""
+    has_axis, has_numbers, top = grid.height >= 5, grid.height >= 4, legend_rows if grid.height >= 2 else 0
     height = grid.height - top - has_axis - has_numbers
     y = y_extent(plot, x)
     y_ticks = (log_ticks if plot.log_y else ticks)(y, max(height // 2, 1))
@@ -53,9 +53,11 @@ def _draw_x_ticks(grid: Grid, plot: Plot, area: Area, tick_mark: str | None) -> 
     if name and grid.width >= _NAME_BESIDE and cell_len(name) <= grid.width // 3:
         end -= cell_len(name)
         grid.put(row, end, name, "label")
-    x_ticks = ticks(area.x, max(area.width // 8, 3), integers=integers)
+    most = max(area.width // 8, 3)
+    x_ticks = time_ticks(area.x, most) if plot.x_is_time else ticks(area.x, most, integers=integers)
+    labels = [time_label(tick) for tick in x_ticks] if plot.x_is_time else tick_labels(x_ticks)
     free_from = 0
-    for tick, label in zip(x_ticks, tick_labels(x_ticks), strict=True):
+    for tick, label in zip(x_ticks, labels, strict=True):
         column = area.column(tick)
         if column is None:
             continue

@@ -1,4 +1,4 @@
-"""What a line chart draws: series, levels and marks, and a series made fit for drawing.
+"""What a line chart draws: series, levels, marks, spots and forecasts, and a series made fit for drawing.
 
 A training's numbers are not tidy: a diverged loss is infinite, a metric is missing at some steps, a resumed run repeats
 a step. `prepare` turns any of it into a `Trace`: finite points in order of x, and a list of where others are missing.
@@ -11,6 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import le
+
+from tui.ema import Ema
+
+_SMALLEST_POWER = math.log10(5e-324)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,32 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """One measured point that stands out: the best one."""
+
+    x: float
+    value: float
+    label: str
+    kind: int = 0
+    """The look of the series that it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What has not been measured: where a series is heading, with an interval. Never drawn like a series."""
+
+    name: str
+    xs: Sequence[float]
+    """Ascending, finite; the first is the last measured point."""
+    ys: Sequence[float]
+    """Finite, one for each x; so are the ends of the interval."""
+    lows: Sequence[float]
+    highs: Sequence[float]
+    kind: int = 0
+    """The look of the series that it goes on from."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """A series ready to be drawn."""
 
@@ -51,7 +81,9 @@ class Trace:
     xs: Sequence[float]
     """Ascending, finite; one for each of `ys`."""
     ys: Sequence[float]
-    """Finite; base-10 logarithms if prepared so."""
+    """Finite; smoothed and base-10 logarithms if prepared so."""
+    raw: Sequence[float]
+    """The same without smoothing; the very same list where nothing is smoothed."""
     values: Sequence[float]
     """What was measured at each x, for reading off: neither smoothed nor a logarithm."""
     starts: Sequence[int]
@@ -60,12 +92,12 @@ class Trace:
     """Ascending x of the values that cannot be drawn."""
 
 
-def prepare(series: Series, *, smoothing: float = 0.0, log_y: bool = False) -> Trace:
+def prepare(series: Series, *, smoothing: Ema | None = None, log_y: bool = False) -> Trace:
     """The drawable points of a series.
 
     Args:
         series: Any data; points beyond the shorter of xs and ys, and points at a non-finite x, are left out.
-        smoothing: Weight of the past in an exponential mean, in [0, 1); 0 draws what was measured.
+        smoothing: The mean to draw, which may know the beginning of this series already; None draws what was measured.
         log_y: Draw base-10 logarithms; values of 0 and below are gaps then.
     """
     num_points = min(len(series.xs), len(series.ys))
@@ -81,11 +113,17 @@ def prepare(series: Series, *, smoothing: float = 0.0, log_y: bool = False) -> T
         xs = [x for index, x in enumerate(xs) if index not in missing]
     else:
         gap_xs = []
-    drawn: Sequence[float] = _smoothed(values, smoothing) if smoothing > 0 else values
-    if log_y:
-        # the smoothed mean of positive numbers may underflow to 0
-        drawn = [math.log10(y) if y > 0 else math.log10(5e-324) for y in drawn]
-    return Trace(series.name, series.kind, xs, drawn, values, starts, gap_xs)
+    raw = _logarithms(values) if log_y else values
+    drawn = raw
+    if smoothing is not None:
+        means = smoothing.of(values)
+        drawn = _logarithms(means) if log_y else means
+    return Trace(series.name, series.kind, xs, drawn, raw, values, starts, gap_xs)
+
+
+def _logarithms(values: Sequence[float]) -> list[float]:
+    # the smoothed mean of positive numbers may underflow to 0
+    return [math.log10(value) if value > 0 else _SMALLEST_POWER for value in values]
 
 
 def _finite(ys: Sequence[float | None], log_y: bool) -> tuple[Sequence[float], list[int], list[int]]:
@@ -105,15 +143,3 @@ def _finite(ys: Sequence[float | None], log_y: bool) -> tuple[Sequence[float], l
             if not starts or starts[-1] != len(values):
                 starts.append(len(values))
     return values, starts, gaps
-
-
-def _smoothed(values: Sequence[float], weight: float) -> list[float]:
-    """Exponential mean, corrected for its start, so that the first value is the first one measured."""
-    keep = min(weight, 0.999)
-    mean, total = 0.0, 0.0
-    smoothed = []
-    for value in values:
-        mean = keep * mean + (1 - keep) * value
-        total = keep * total + (1 - keep)
-        smoothed.append(max(min(mean / total, 1.7e308), -1.7e308))
-    return smoothed

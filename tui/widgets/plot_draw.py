@@ -1,13 +1,16 @@
 """A line chart as rows of characters and style names: a pure function, for the widget, for tests and for exports.
 
-From the back to the front: vertical marks, levels, lines, gaps, point markers, labels of marks, cursor, labels of
-levels. The y axis is fitted to what is visible of the series and to the levels, so a gate's bar is always in sight.
+From the back to the front: intervals of forecasts, vertical marks, levels, lines (what was measured dim behind what is
+smoothed), gaps, point markers, spots, labels of marks, cursor, labels of levels, forecasts where nothing measured is.
+The y axis is fitted to what is visible of the series and to the levels, so a gate's bar is always in sight.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 
 from rich.cells import cell_len
 
@@ -17,20 +20,28 @@ from tui.widgets.braille import Raster
 from tui.widgets.cell_grid import Grid, Run
 from tui.widgets.plot_axes import draw_axes
 from tui.widgets.plot_data import Trace
+from tui.widgets.plot_forecast import draw_bands, mark_forecasts
 from tui.widgets.plot_legend import legend
 from tui.widgets.plot_line import line_spans, visible
-from tui.widgets.plot_model import Area, Plot, drawable_levels, x_extent
+from tui.widgets.plot_model import Area, Plot, drawable_levels, on_axis, shown_x
 from tui.widgets.plot_scale import Scale
 
 STYLES = (
     *("base", "axis", "label", "title", "legend", "mark", "gap", "cursor", "empty"),
     *(looks.series_style(kind) for kind in range(len(looks.LOOKS))),
+    *(looks.dim_style(kind) for kind in range(len(looks.LOOKS))),
     *(looks.level_style(index) for index in range(len(looks.LEVELS))),
 )
 """Every style name that a picture may use."""
 
-_COVERED = frozenset(name for name in STYLES if name.startswith("series") or name in ("label", "gap"))
+_MEASURED = frozenset(name for name in STYLES if name.startswith("series") or name in ("gap", "cursor"))
+"""What a forecast must not be written over."""
+_COVERED = frozenset(name for name in STYLES if name.startswith(("series", "dim")) or name in ("label", "gap"))
 """What a level's label must not be written over."""
+_TWO_ROWS_FROM = {True: 14, False: 7}
+"""From this many rows of height, the legend may take two of them: with names, and in a small chart without."""
+_RAW = -1
+"""Owner of the first trace's measured dots behind its smoothed line; those of the others count down from here."""
 _LEVELS = frozenset(name for name in STYLES if name.startswith("level"))
 
 
@@ -46,35 +57,34 @@ def draw(plot: Plot, width: int, height: int) -> list[list[Run]]:
         `height` rows of (text, style name), each exactly `width` cells wide.
     """
     grid = Grid(max(width, 0), max(height, 0), "base")
-    title = f"{plot.title} ({plot.y_label})" if plot.title and plot.y_label else plot.title or plot.y_label
-    column = 0
-    for text, style in legend(
-        plot.traces,
-        title=title,
-        x_label=plot.x_label,
-        cursor_x=plot.cursor_x,
-        ascii_only=plot.ascii_only,
-        width=grid.width,
-    ):
-        grid.put(0, column, text, style)
-        column += cell_len(text)
+    rows = legend(plot, grid.width, 2 if grid.height >= _TWO_ROWS_FROM[plot.has_names] else 1)
+    for row, runs in enumerate(rows):
+        column = 0
+        for text, style in runs:
+            grid.put(row, column, text, style)
+            column += cell_len(text)
     if not any(trace.xs for trace in plot.traces):
         _draw_empty(grid, plot)
         return grid.rows()
-    shown = plot.view or x_extent(plot.traces, plot.x_range)
-    area = draw_axes(grid, plot, shown) if shown else None
+    shown = shown_x(plot)
+    area = draw_axes(grid, plot, shown, len(rows)) if shown else None
     if area is not None:
+        draw_bands(grid, plot, area)
         _draw_rules(grid, plot, area)
         _draw_lines(grid, plot, area)
-        _label_marks(grid, plot, area)
+        _draw_spots(grid, plot, area)
+        if plot.has_names:
+            _label_marks(grid, plot, area)
         _draw_cursor(grid, plot, area)
-        _label_levels(grid, plot, area)
+        if plot.has_names:
+            _label_levels(grid, plot, area)
+        mark_forecasts(grid, plot, area, _MEASURED, _COVERED | _LEVELS | {"mark"})
     return grid.rows()
 
 
 def x_at(plot: Plot, width: int, height: int, column: int) -> float | None:
     """The x that a column of the picture stands for, the nearest end beside the plot; None if nothing is plotted."""
-    shown = plot.view or x_extent(plot.traces, plot.x_range)
+    shown = shown_x(plot)
     area = draw_axes(Grid(width, height, "base"), plot, shown) if shown else None
     if area is None:
         return None
@@ -95,14 +105,22 @@ def _draw_rules(grid: Grid, plot: Plot, area: Area) -> None:
 
 def _draw_lines(grid: Grid, plot: Plot, area: Area) -> None:
     raster = Raster(area.width, area.height, ascii_only=plot.ascii_only)
+    for index, trace in reversed(list(enumerate(plot.traces))):
+        if trace.raw is not trace.ys:
+            measured = replace(trace, ys=trace.raw)  # neither is smoothed now
+            spans = line_spans(measured, area.x, area.y, raster.dot_columns, raster.dot_rows)
+            raster.add(spans, (True,), _RAW - index)
     for trace in reversed(plot.traces):
         look = looks.look(trace.kind)
         spans = line_spans(trace, area.x, area.y, raster.dot_columns, raster.dot_rows)
         raster.add(spans, look.ascii_dash if plot.ascii_only else look.dash, trace.kind)
-    for row, column, character, kind in raster.cells():
+    owners = {trace.kind: (looks.look(trace.kind).ascii_line, looks.series_style(trace.kind)) for trace in plot.traces}
+    owners |= {_RAW - index: (looks.ASCII_RAW, looks.dim_style(trace.kind)) for index, trace in enumerate(plot.traces)}
+    for row, column, character, owner in raster.cells():
         # straight into the lists: every one of these characters is one cell wide
-        grid.characters[area.top + row][area.left + column] = character or looks.look(kind).ascii_line
-        grid.styles[area.top + row][area.left + column] = looks.series_style(kind)
+        plain, style = owners[owner]
+        grid.characters[area.top + row][area.left + column] = character or plain
+        grid.styles[area.top + row][area.left + column] = style
     for trace in reversed(plot.traces):
         columns = {area.column(x) for x in trace.gaps[_inside(trace.gaps, area.x)]}
         for column in (column for column in columns if column is not None):
@@ -123,9 +141,28 @@ def _marked(trace: Trace, area: Area) -> Sequence[int]:
 
 
 def _draw_point(grid: Grid, area: Area, trace: Trace, index: int, ascii_only: bool) -> None:
-    column, row = area.column(trace.xs[index]), area.row(trace.ys[index])
+    column, row = area.column(trace.xs[index]), area.row(trace.raw[index])
     if column is not None and row is not None:
         grid.put(row, column, looks.marker(trace.kind, ascii_only), looks.series_style(trace.kind))
+
+
+def _draw_spots(grid: Grid, plot: Plot, area: Area) -> None:
+    """The points that stand out, each with its label near it, where nothing is drawn."""
+    for spot in reversed(plot.spots):
+        value = on_axis(spot.value, plot.log_y)
+        column, row = area.column(spot.x), None if value is None else area.row(value)
+        if column is None or row is None:
+            continue
+        grid.put(row, column, looks.ASCII_SPOT if plot.ascii_only else looks.SPOT, looks.series_style(spot.kind))
+        text = clean(spot.label)
+        cells = cell_len(text)
+        centred = max(min(column - cells // 2, area.left + area.width - cells), area.left)
+        beside = (column - cells - 1, column + 2)
+        for at, begin in product((row - 1, row + 1, row, row - 2, row + 2), (centred, *beside)):
+            within = area.top <= at < area.top + area.height and area.left <= begin <= area.left + area.width - cells
+            if within and grid.is_free(at, begin, cells, _COVERED | _LEVELS | {"mark"}):
+                grid.put(at, begin, text, looks.series_style(spot.kind))
+                break
 
 
 def _draw_cursor(grid: Grid, plot: Plot, area: Area) -> None:
@@ -144,11 +181,13 @@ def _label_marks(grid: Grid, plot: Plot, area: Area) -> None:
     """Each mark's label beside it, in the highest row where nothing is drawn yet."""
     for mark in sorted(plot.marks, key=lambda mark: mark.x):
         column, label = area.column(mark.x), clean(mark.label)
-        if column is None or not label or column + 1 + cell_len(label) > area.left + area.width:
+        if column is None or not label:
             continue
+        right, cells = column + 1, cell_len(label)
+        begin = right if right + cells <= area.left + area.width else column - cells
         for row in range(area.top, area.top + area.height):
-            if grid.is_free(row, column + 1, cell_len(label), _COVERED | _LEVELS | {"mark"}):
-                grid.put(row, column + 1, label, "mark")
+            if begin >= area.left and grid.is_free(row, begin, cells, _COVERED | _LEVELS | {"mark"}):
+                grid.put(row, begin, label, "mark")
                 break
 
 

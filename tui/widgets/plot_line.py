@@ -1,6 +1,7 @@
 """From a trace to the dots it covers.
 
 More points than columns of dots: each column spans from its smallest to its largest value, so no spike is ever lost.
+Of a smoothed line, whose measured values are drawn behind it, each column has its last value instead: a line to follow.
 Fewer: straight segments between them.
 """
 
@@ -27,7 +28,7 @@ def line_spans(trace: Trace, x: Scale, y: Scale, columns: int, rows: int) -> lis
     """The dots of a trace.
 
     Args:
-        trace: What to draw.
+        trace: What to draw: its `ys`, which are smoothed where they are not its `raw` values.
         x: Its horizontal axis, from the first column's centre to the last one's.
         y: Its vertical axis, from the last row's centre to the first one's.
         columns: Columns of dots.
@@ -53,14 +54,17 @@ def position(values: Sequence[float], scale: Scale, dots: int) -> list[float]:
     half = 0.5 if math.isinf(scale.high - scale.low) else 1.0
     low = scale.low * half
     factor = (dots - 1) / (scale.high * half - low)
+    if half == 1.0 and values and scale.low <= min(values) and max(values) <= scale.high:
+        return [(value - low) * factor for value in values]  # nearly always: what is visible fits
     if half == 1.0:
         return [max(min((value - low) * factor, _FAR), -_FAR) for value in values]
     return [max(min((value * half - low) * factor, _FAR), -_FAR) for value in values]
 
 
 def _bucketed(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: int, last: int) -> list[Span]:
-    """Smallest and largest of each column, joined to the column before unless a gap lies between."""
+    """Smallest and largest, or the mean so far, of each column, joined to the column before unless a gap is between."""
     xs, ys = trace.xs, trace.ys
+    is_smoothed = trace.raw is not ys
     starts = frozenset(trace.starts)
     edges = [x.at((column + 0.5) / (columns - 1)) for column in range(columns - 1)] if columns > 1 else []
     found: list[int] = []  # the columns that hold points
@@ -71,9 +75,12 @@ def _bucketed(trace: Trace, x: Scale, y: Scale, columns: int, rows: int, first: 
         end = bisect_left(xs, edges[column], begin, last) if column < len(edges) else last
         if end == begin:
             continue
-        inside = ys[begin:end]
         found.append(column)
-        extremes += (min(inside), max(inside), inside[0], inside[-1])
+        if is_smoothed:
+            extremes += (ys[end - 1],) * 4
+        else:
+            inside = ys[begin:end]
+            extremes += (min(inside), max(inside), inside[0], inside[-1])
         joined.append(begin > first and begin not in starts)
         begin = end
     floor = rows - 1

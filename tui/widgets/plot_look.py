@@ -22,6 +22,8 @@ class Look:
     """What the line consists of where there is no braille."""
     ascii_marker: str
     """At a single point where there is no Unicode."""
+    hollow: str
+    """The marker, hollow: where a point would be that has not been measured."""
 
 
 def _dash(pattern: str) -> tuple[bool, ...]:
@@ -29,10 +31,10 @@ def _dash(pattern: str) -> tuple[bool, ...]:
 
 
 LOOKS: Final = (
-    Look(_dash("-"), _dash("-"), "●", "━━", "*", "@"),
-    Look(_dash("----  "), _dash("-- "), "◆", "╌╌", "+", "#"),
-    Look(_dash("-  "), _dash("- "), "▲", "┈┈", "o", "%"),
-    Look(_dash("-----  -  "), _dash("--- - "), "■", "━┈", "x", "&"),
+    Look(_dash("-"), _dash("-"), "●", "━━", "*", "@", "○"),
+    Look(_dash("----  "), _dash("-- "), "◆", "╌╌", "+", "#", "◇"),
+    Look(_dash("-  "), _dash("- "), "▲", "┈┈", "o", "%", "△"),
+    Look(_dash("-----  -  "), _dash("--- - "), "■", "━┈", "x", "&", "□"),
 )
 """The four kinds of series; a series' kind counts on from the first again after the last."""
 
@@ -41,6 +43,13 @@ LEVELS: Final = ("─", "╌", "┄", "┈")
 ASCII_LEVELS: Final = ("=", "-", "~", ".")
 """The same without Unicode."""
 MARK, ASCII_MARK, CURSOR, ASCII_CURSOR = "┊", ":", "│", "|"
+SPOT, ASCII_SPOT = "★", "^"
+BAND, ASCII_BAND = "░", ","
+"""The interval of a forecast."""
+GUESS, ASCII_GUESS = "·", "?"
+"""The middle of a forecast."""
+ASCII_RAW = "'"
+"""What was measured, behind the smoothed line."""
 GAP: Final = "x"
 """Where a value is missing or not finite."""
 
@@ -53,6 +62,11 @@ def look(kind: int) -> Look:
 def series_style(kind: int) -> str:
     """The name of the style of a kind of series."""
     return f"series-{kind % len(LOOKS)}"
+
+
+def dim_style(kind: int) -> str:
+    """The name of the style of what stands behind a series: its raw values, and its forecast."""
+    return f"dim-{kind % len(LOOKS)}"
 
 
 def level_style(index: int) -> str:

@@ -13,6 +13,10 @@ _EQUAL = 1e-12
 """Two ends closer than this, relative to their size, are one value: steps between them would round to nothing."""
 
 
+_TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+"""Seconds between ticks of a clock; beyond them whole days."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """A range of finite numbers, low < high, laid along an axis."""
@@ -99,3 +103,28 @@ def tick_labels(values: Sequence[float]) -> list[str]:
 def value_label(value: float) -> str:
     """A measured number, to four significant digits."""
     return f"{value:.4g}"
+
+
+def time_ticks(scale: Scale, count: int) -> list[float]:
+    """At most `count` ticks within an axis of seconds, where a clock has its marks."""
+    wanted = (scale.high - scale.low) / max(count, 1)
+    if count < 1 or wanted < 1:
+        return ticks(scale, count)
+    days = [_TIME_STEPS[-1] * factor for factor in (1, 2, 5, 10, 20, 50, 100)]
+    for step in (*_TIME_STEPS, *days):
+        first, last = math.ceil(scale.low / step), math.floor(scale.high / step)
+        if last - first < count:
+            return [float(index * step) for index in range(first, last + 1)]
+    return ticks(scale, count)
+
+
+def time_label(seconds: float) -> str:
+    """`45s`, `2m30`, `3h41`."""
+    if abs(seconds) < 60 or not math.isfinite(seconds):
+        return f"{seconds:.3g}s"
+    sign, whole = "-" if seconds < 0 else "", round(abs(seconds))
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{sign}{minutes}m{rest:02d}" if rest else f"{sign}{minutes}m"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{sign}{hours}h{minutes:02d}" if minutes else f"{sign}{hours}h"

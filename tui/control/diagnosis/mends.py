@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from engine.run.convert import ConfigError, suggestion
+from engine.run.events import EpochRecord
 from engine.run.settings import Patch, PatchValue, RunConfig
 from engine.run.spec import apply_patch, dotted_keys, read_setting
 from tui.control.diagnosis.facts import Facts
@@ -22,6 +23,8 @@ from tui.control.diagnosis.of_training import SMALL_GRADIENT
 MendAction = Literal["restart", "resume", "kill", "rerank", "evaluate_fitted", "evaluate_tuned"]
 
 
+JITTER = 0.002
+"""Of val_cosine in a healthy run that has levelled off, from epoch to epoch."""
 FARTHEST = 1000.0
 """Times that a number is changed at most at once: a ratio measured in weights that have blown up says no more."""
 
@@ -30,16 +33,24 @@ class Factor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new value as a multiple of the old one."""
 
     times: Annotated[float, Meta(gt=0.0)]
-    update_ratio: Annotated[float, Meta(gt=0.0)] | None = None
-    """Where it is on record how much of the weights a step changes: the multiple that brings that to this much instead,
-    if it goes the same way. Adam's steps are as long as the learning rate, whatever the gradient."""
+    metric: str = ""
+    """A number of the epochs that follows the setting; empty for none."""
+    aim: Annotated[float, Meta(gt=0.0)] = 1.0
+    """What to bring the metric to: where it is on record, by that multiple, if it goes the same way as `times`."""
+    power: Annotated[float, Meta(gt=0.0)] = 1.0
+    """Of that multiple; 0.5 for a setting that follows another by its root."""
+
+    def __post_init__(self) -> None:
+        if self.metric and self.metric not in EpochRecord.__struct_fields__:
+            known = suggestion(self.metric, EpochRecord.__struct_fields__)
+            raise ValueError(f'an epoch has no metric "{self.metric}".{known}')
 
     def of(self, facts: Facts) -> float:
         """The multiple for a run."""
-        ratios = [ratio for _, ratio in facts.series("update_ratio") if ratio > 0]
-        if self.update_ratio is None or not ratios:
+        values = [value for _, value in facts.series(self.metric) if value > 0] if self.metric else []
+        if not values:
             return self.times
-        aimed = min(FARTHEST, max(1 / FARTHEST, self.update_ratio / max(ratios)))
+        aimed = min(FARTHEST, max(1 / FARTHEST, self.aim / max(values))) ** self.power
         return aimed if (aimed < 1) == (self.times < 1) else self.times
 
 
@@ -108,8 +119,15 @@ def index_loses(facts: Facts) -> bool:
     return facts.evaluation is not None and lost_by_index(facts.evaluation) is not None
 
 
+def still_rising(facts: Facts) -> bool:
+    """Training ended while val_cosine was still rising, by more than it jitters by."""
+    values = [value for _, value in facts.series("val_cosine")]
+    return len(values) > 1 and values[-1] - max(values[:-1]) > JITTER
+
+
 CONDITIONS: dict[str, Callable[[Facts], bool]] = {
-    condition.__name__: condition for condition in (gradient_is_there, without_contrast, with_contrast, index_loses)
+    condition.__name__: condition
+    for condition in (gradient_is_there, without_contrast, with_contrast, index_loses, still_rising)
 }
 
 

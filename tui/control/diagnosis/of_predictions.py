@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from engine.run.events import EpochRecord
 from engine.run.gates import judge_checks
-from tui.control.diagnosis.facts import Facts
+from tui.control.diagnosis.facts import Evaluated, Facts, Figures
 from tui.control.diagnosis.finding import CERTAIN, Finding, confidence, strongest
 
 COLLAPSED_COSINE = 0.5
@@ -13,9 +14,14 @@ COLLAPSED_COSINE = 0.5
 stay below .29, and the check's bar is 0.3."""
 COLLAPSED_RANK = 4.0
 """Effective rank of one answer for everything: 3 to 5. Healthy: 23 to 263; the check's bar is 10."""
+NO_NEARER, WRONG_SPACE = 0.5, 0.68
+"""Share of windows whose truth ranks higher behind the head, of those ranked apart. A head that loses a little of what
+is put into it stays below a half: AMN and residual models .34 to .43. Models from scratch that contrast behind it: .68
+to .74. So a half is no bar that was fitted: it is where neither space is the better one."""
 MISMATCH, LARGE_MISMATCH = 1.5, 2.0
 """Top-1 accuracy behind the head over that in the searched space. AMN and residual models: .9 to 1.1. Models that
-contrast behind the head: 1.7 to 2.3, and at equal val_cosine R@5 3.1 % against 27.8 % of those that do not."""
+contrast behind the head: 1.3 to 2.3, and at equal val_cosine R@5 3.1 % against 27.8 % of those that do not. Asked of
+records that do not say which windows rank apart."""
 HEAD_LOSES = 0.5
 """The same, the other way round: the head knows less than what is put into it. Healthy: .79 and more."""
 STUCK, STUCK_FAULT = 0.98, 1.0
@@ -51,14 +57,57 @@ def dead_head(facts: Facts) -> Finding | None:
 
 
 def space_mismatch(facts: Facts) -> Finding | None:
-    """The contrast shapes a space that nobody searches."""
+    """The contrast shapes a space that nobody searches.
+
+    The two spaces rank the same truths, so each window is its own comparison: a sign test over those ranked apart. Two
+    top-1 accuracies of one tenth, taken as if of different windows, would need a thousand windows to differ as surely.
+    """
     latest = facts.latest
-    if latest is None or latest.top1_projected is None or latest.top1_target is None:
+    if latest is None:
+        return None
+    if latest.ranked_apart is None:
+        return _far_better_behind(latest, facts.num_ranked)
+    return _nearer_behind(latest) if _falls_short(facts.evaluation) else None
+
+
+def _nearer_behind(latest: EpochRecord) -> Finding | None:
+    nearer, apart = latest.nearer_projected, latest.ranked_apart
+    if nearer is None or apart is None or apart < 1:
+        return None
+    bar = NO_NEARER + NOISE_ERRORS * math.sqrt(NO_NEARER * (1 - NO_NEARER) / apart)
+    if nearer <= bar:
+        return None
+    words = [
+        f"the truth ranks higher behind the head in {nearer:.0%} of {apart:,} windows that the two spaces rank apart, "
+        f"bar {bar:.0%} (epoch {latest.epoch})"
+    ]
+    if latest.top1_projected is not None and latest.top1_target is not None:
+        behind, searched = latest.top1_projected, latest.top1_target
+        words.append(f"top-1 {behind:.3f} behind the head, {searched:.3f} in the searched space")
+    return Finding(tuple(words), confidence(nearer, bar=bar, fault=max(WRONG_SPACE, bar)))
+
+
+def _falls_short(seen: Evaluated | None) -> bool:
+    """Whether the searched space finds less than it should: less than the gate asks, or than the context mean finds.
+
+    True where nothing was evaluated yet: what it costs is not known then, and where it comes from is.
+    """
+    if seen is None or seen.model.contain50 is None:
+        return True
+    ours, its = seen.model.contain50, seen.floors.get("context_mean", Figures()).contain50
+    if seen.shortfall("contain50") is not None:
+        return True
+    return its is not None and its - ours > _noise(its, seen.num_queries)
+
+
+def _far_better_behind(latest: EpochRecord, num_ranked: int) -> Finding | None:
+    """By the two accuracies alone."""
+    if latest.top1_projected is None or latest.top1_target is None:
         return None
     behind, searched = latest.top1_projected, latest.top1_target
-    if behind - searched <= _noise(behind, facts.num_ranked) or behind < MISMATCH * searched:
+    if behind - searched <= _noise(behind, num_ranked) or behind < MISMATCH * searched:
         return None
-    ratio = behind / max(searched, 1 / facts.num_ranked)  # nothing found is less than one window found
+    ratio = behind / max(searched, 1 / num_ranked)  # nothing found is less than one window found
     times = f"{ratio:.1f} times as much, bar {MISMATCH} times"
     words = f"top-1 {behind:.3f} behind the head, {searched:.3f} in the searched space: {times} (epoch {latest.epoch})"
     return Finding((words,), confidence(ratio, bar=MISMATCH, fault=LARGE_MISMATCH))

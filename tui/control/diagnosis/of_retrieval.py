@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from engine.run.gates import judge_checks
 from tui.control.diagnosis.facts import Evaluated, Facts, Figures
 from tui.control.diagnosis.finding import Finding, confidence, strongest
 
@@ -145,7 +146,24 @@ def _whose_fault(facts: Facts, seen: Evaluated, gap: float) -> tuple[str, ...]:
         return ()
     fell = before - after
     words = f"the context mean, which learns nothing, goes from {before:.3f} to {after:.3f}"
-    return (f"{words}: {'another distribution' if fell >= gap / 2 else 'so validation knew what it was asked'}",)
+    if fell >= gap / 2:
+        return (f"{words}: another distribution",)
+    lifts = _honest_lifts(facts, seen.epoch)
+    if lifts is not None:
+        return (
+            f"{words}, and articles of the same data that training never saw are lifted as validation is "
+            f"({lifts[1]:+.3f}, {lifts[0]:+.3f}): another distribution",
+        )
+    return (f"{words}: so validation knew what it was asked",)
+
+
+def _honest_lifts(facts: Facts, epoch: int) -> tuple[float, float] | None:
+    """Lift of validation and of unseen articles at an epoch, where their check says that they are alike."""
+    for record in facts.epochs:
+        if record.epoch == epoch and record.val_lift is not None and record.unseen_lift is not None:
+            is_alike = judge_checks(facts.bars, record)["lift_gap"].verdict == "passed"
+            return (record.val_lift, record.unseen_lift) if is_alike else None
+    return None
 
 
 def _not_contained(seen: Evaluated) -> Finding | None:
