@@ -9,11 +9,13 @@ from tui.control import mending
 from tui.control.actions import Actions
 from tui.control.jobs import JOBS, JobAction
 from tui.control.mending import MendPlan
+from tui.control.pilot_seat import limits_in_words
 from tui.control.plans import RestartPlan
 from tui.control.probe.plan import ProbeIntent
 from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.messages import ActionDone
+from tui.piloting import RoomPilot
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,11 @@ class Act:
     """Does it; blocks while processes start, so not for the event loop."""
     needs_reason: bool = False
     """Prepare it again with the person's written reason before carrying it out."""
+    asks: bool = False
+    """Ask first, whatever runs.toml says."""
 
 
-def prepare(action: str, scene: Scene, actions: Actions, reason: str = "") -> Act:
+def prepare(action: str, scene: Scene, actions: Actions, reason: str = "", *, pilot: RoomPilot | None = None) -> Act:
     """The act behind an action that applies now (its name is not among the scene's reasons).
 
     Args:
@@ -36,6 +40,7 @@ def prepare(action: str, scene: Scene, actions: Actions, reason: str = "") -> Ac
         scene: the moment it is asked for.
         actions: what carries it out.
         reason: a person's written reason, for an act that needs one.
+        pilot: the room's autopilot, for the act that begins or ends it.
     """
     model, baseline = actions.file.room.compare
     run = scene.selected
@@ -59,6 +64,8 @@ def prepare(action: str, scene: Scene, actions: Actions, reason: str = "") -> Ac
     if action == "probe" and scene.probe is not None:
         return _probe(scene.probe, actions)
     assert run is not None, f"{action} needs a run"
+    if action == "autopilot" and pilot is not None:
+        return _end_autopilot(pilot) if scene.is_flying else _begin_autopilot(run, actions, pilot)
     if action == "override":
         return _override(run, scene.override, actions, reason)
     job = next((job for job in JOBS if job == action), None)
@@ -148,4 +155,26 @@ def _end(run: RunView, action: str, actions: Actions) -> Act:
         if is_kill
         else "it finishes its step and saves a checkpoint first"
     )
-    return Act([f"{'kills' if is_kill else 'stops'} {run.id}", how], end)
+    return Act([f"{'kills' if is_kill else 'stops'} {run.id}", how], end, asks=is_kill)
+
+
+def _begin_autopilot(run: RunView, actions: Actions, pilot: RoomPilot) -> Act:
+    def begin() -> ActionDone:
+        root = pilot.begin(actions, run.id)
+        return ActionDone(f"the autopilot acts for {root} and what comes of it; W ends it")
+
+    plan = [
+        f"takes the playbook's next step by itself, each once, for {run.id} and what comes of it",
+        *limits_in_words(actions.file.autopilot),
+        "a restart, undo, stop, kill or resume of yours there ends it, and so does W",
+        f"leaving the room ends it as well: for the night there is lvm-tui watch --auto {run.id}",
+    ]
+    return Act(plan, begin, asks=True)
+
+
+def _end_autopilot(pilot: RoomPilot) -> Act:
+    def end() -> ActionDone:
+        pilot.end("a person ended it with W")
+        return ActionDone("the autopilot takes no further step; what it has started goes on")
+
+    return Act(["ends the autopilot; what it has started goes on"], end)

@@ -5,7 +5,6 @@ It decides nothing: judgement is in `tui.control`, looks are in the panes.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
 from collections.abc import Iterable
@@ -24,16 +23,17 @@ from engine.run.convert import ConfigError, suggestion
 from engine.run.runs_file import RunsFile, load_runs
 from tui.acts import Act, prepare
 from tui.control.actions import Actions
-from tui.control.alerts import Seen, alerts_since, look
+from tui.control.news import News
 from tui.control.scene import Scene, build_scene
 from tui.control.usage import MachineUsage, UsageMeter
 from tui.control.views import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.messages import ActionDone, ActionFailed
-from tui.outside import file_mark, has_terminal
+from tui.outside import file_mark, has_terminal, on_signals
 from tui.panes.chart import ChartPane
 from tui.panes.log import LogPane
 from tui.panes.runs import RunsPane
+from tui.piloting import OutcomeKeeper, RoomPilot
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.room import RoomScreen
@@ -65,10 +65,11 @@ class RoomApp(App[None]):
         self.plain = plain
         self.watcher = Watcher(runs_dir, file.room.stall_s)
         self.actions = Actions(file, runs_dir, "person", readonly=readonly)
+        self.pilot = RoomPilot()
         self.selected_id = ""
         self._tick = 0
         self._problem = ""
-        self._seen: dict[str, Seen] = {}
+        self._news, self._keeper = News(self.watcher, self.actions.journal), OutcomeKeeper()
         self._meter = UsageMeter(runs_dir)
         self._usage: MachineUsage | None = None
         self._watched = file
@@ -89,7 +90,11 @@ class RoomApp(App[None]):
         self.poll()
         self.set_interval(POLL_S, self.poll)
         self.set_interval(USAGE_S, self.read_usage)
-        self._handle_signals()
+        on_signals(lambda code: self.exit(return_code=code))
+
+    def on_unmount(self) -> None:
+        """The autopilot of a room ends with it."""
+        self.pilot.end()
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,15 +104,18 @@ class RoomApp(App[None]):
             self.exit(return_code=128 + signal.SIGHUP)
             return
         self._reload_file()
-        if self.watcher.poll() or not self._tick:
+        if self._news.poll() or not self._tick:
             self._tick += 1
+        self._keeper.look(self.actions, list(self.watcher.views.values()), self._tick)
         self._announce()
+        self.selected_id = self.pilot.followed(self.selected_id)
         self.show_scene()
 
     def show_scene(self) -> None:
         """Hand the moment down to the panes. Only the clock moves where nothing else has."""
-        now, scene = time.time(), self.scene
-        if scene is not None and scene.tick == self._tick and scene.undo is None:
+        now, scene, piloted = time.time(), self.scene, self.pilot.state
+        is_timed = scene is not None and (scene.undo is not None or scene.holder)
+        if scene is not None and scene.tick == self._tick and scene.piloted is piloted and not is_timed:
             self.scene = replace(scene, now=now, usage=self._usage)
         else:
             self.scene = build_scene(
@@ -116,8 +124,9 @@ class RoomApp(App[None]):
                 self.selected_id,
                 now=now,
                 tick=self._tick,
-                problem=self._problem,
+                problem=self._problem or self._keeper.problem,
                 usage=self._usage,
+                piloted=piloted,
             )
         self._room.scene = self.scene
 
@@ -154,12 +163,10 @@ class RoomApp(App[None]):
             self._problem = f'{self.file.path}, [room]: no theme "{theme}".{suggestion(theme, self.available_themes)}'
 
     def _announce(self) -> None:
-        for view in self.watcher.views.values():
-            for alert in alerts_since(self._seen.get(view.id), view):
-                title, text = clean(f"{alert.run}: {alert.title}"), shorten(clean(alert.text), NOTICE_CHARS)
-                self.notify(text, title=title, severity=alert.severity, markup=False, timeout=10)
-                self.bell()
-            self._seen[view.id] = look(view)
+        for alert in self._news.alerts():
+            title, text = clean(f"{alert.run}: {alert.title}"), shorten(clean(alert.text), NOTICE_CHARS)
+            self.notify(text, title=title, severity=alert.severity, markup=False, timeout=10)
+            self.bell()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: every key of the room by what it does, then the terminal toolkit's own."""
@@ -240,14 +247,14 @@ class RoomApp(App[None]):
         if action in scene.reasons:
             self.notify(clean(scene.reasons[action]), title=ACTION_KEYS[action][1], severity="warning", markup=False)
             return
-        act = prepare(action, scene, self.actions)
-        if not (self.file.room.confirm or action == "kill" or act.needs_reason):
+        act = prepare(action, scene, self.actions, pilot=self.pilot)
+        if not (self.file.room.confirm or act.asks or act.needs_reason):
             self.carry_out(act)
             return
 
         def answered(reason: str | None) -> None:
             if reason is not None:
-                self.carry_out(prepare(action, scene, self.actions, reason))
+                self.carry_out(prepare(action, scene, self.actions, reason, pilot=self.pilot))
 
         self.clear_notifications()  # where there is little room they would lie on the answers
         self.push_screen(ConfirmScreen(ACTION_KEYS[action][1], act, action, plain=self.plain), answered)
@@ -271,21 +278,14 @@ class RoomApp(App[None]):
     def on_action_failed(self, event: ActionFailed) -> None:
         """Say why."""
         self.notify(shorten(clean(event.text), 2 * NOTICE_CHARS), severity="error", markup=False, timeout=10)
-        self._tick += 1
         self.poll()
-
-    def _handle_signals(self) -> None:
-        """Leave the terminal as it was found when told to end or hung up on."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._leave_with, 128 + number)
-
-    def _leave_with(self, code: int) -> None:
-        self.exit(return_code=code)
 
 
 def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) -> int:
     """Run the room until it is left; returns the process's exit code."""
     app = RoomApp(file, runs_dir, readonly=readonly, plain=plain)
-    app.run()
+    try:
+        app.run()
+    finally:  # its thread would keep the process alive
+        app.pilot.end()
     return app.return_code or 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from tui.control.report import status_record, status_table
 from tui.control.views import RunView, Watcher
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose
+from tui.verbs_journal import make_journal
 from tui.verbs_mend import make_mend
 from tui.verbs_probe import make_probe
 from tui.verbs_scenarios import scenarios_command
@@ -61,6 +62,15 @@ class Place:
     def actions(self) -> Actions:
         """The actions, as the command line takes them."""
         return Actions(self.file, self.runs_dir, "cli", readonly=self.readonly)
+
+    def note_outcomes(self, views: Sequence[RunView]) -> None:
+        """Write down what decisions have brought by now; where that cannot be written, say so and go on."""
+        from tui.control.outcomes import record_outcomes
+
+        try:
+            record_outcomes(self.actions(), views)
+        except OSError as error:
+            click.echo(f"warning: what was measured cannot be written down: {clean(str(error))}", err=True)
 
 
 class _Group(click.Group):
@@ -236,21 +246,6 @@ def evaluate(config: str | None, runs_dir: str | None, run_id: str, name: str, d
     sys.exit(min(ended.code, 2))
 
 
-@main.command()
-@place_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def journal(config: str | None, runs_dir: str | None, as_json: bool) -> None:
-    """List the decisions: who, what, on which evidence, and what came of it."""
-    decisions = open_place(config, runs_dir).actions().journal.read()
-    if as_json:
-        click.echo(msgspec.json.encode({"schema": 1, "decisions": decisions}))
-        return
-    for entry in decisions:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.t))
-        what = " ".join(filter(None, (entry.run, f"→ {entry.child}" if entry.child else "", entry.fix, entry.detail)))
-        click.echo(clean(f"{when}  {entry.who:9}  {entry.action:9}  {entry.phase:6}  {what}"))
-
-
 @main.command("watch")
 @place_options
 @click.option("--until-idle", is_flag=True, help="End when no run is alive any more.")
@@ -260,20 +255,19 @@ def watch_runs(config: str | None, runs_dir: str | None, until_idle: bool, run_i
 
     Rings the terminal's bell, and runs the command of `[room] notify`. With --auto it takes the playbook's next step
     by itself, within the limits of `[autopilot]`, and journals each; a person's restart, undo, stop, kill or resume
-    ends it, and so does its own end. Training goes on either way.
+    ends it, and so does its own end. Training goes on either way. One autopilot acts for a family: where a room (W) or
+    another watch has one, this one is refused.
     """
-    from tui.control.autopilot import Autopilot
+    from tui.control.pilot_seat import PilotSeat
     from tui.notices import watch
 
     place = open_place(config, runs_dir)
-    autopilot = None
-    if run_id is not None:
-        run = find_run(place.runs_dir, run_id)
-        actions = Actions(place.file, place.runs_dir, "autopilot", readonly=place.readonly)
-        autopilot = Autopilot(actions, run.id, place.file.autopilot, time.time())
-    watcher = Watcher(place.runs_dir, place.file.room.stall_s)
+    seat = None
     with suppress(KeyboardInterrupt):
-        watch(watcher, place.file.room.notify, until_idle=until_idle, autopilot=autopilot)
+        if run_id is not None:
+            run, views = place.view(run_id)
+            seat = PilotSeat(place.actions(), run, views, "lvm-tui watch --auto")
+        watch(place.actions(), until_idle=until_idle, seat=seat)
 
 
 @main.command("report")
@@ -286,11 +280,12 @@ def write_report(config: str | None, runs_dir: str | None, out: Path) -> None:
 
     place = open_place(config, runs_dir)
     views = list(place.watcher().views.values())
+    place.note_outcomes(views)
     if not views:
         raise ConfigError(f"{place.runs_dir}: there is no run to report on. Start one with `lvm-tui start NAME`.")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(out / CHART, draw_campaign(views).encode())
-    text = write_campaign(views, place.actions().journal.read(), f"Runs of {clean(str(place.runs_dir))}")
+    text = write_campaign(views, place.actions().journal.records(), f"Runs of {clean(str(place.runs_dir))}")
     write_atomically(out / "report.md", text.encode())
     click.echo(out / "report.md")
 
@@ -333,6 +328,7 @@ def clean_lines(log: Path) -> str:
 
 
 main.add_command(make_diagnose(place_options, open_place))
+main.add_command(make_journal(place_options, open_place))
 main.add_command(make_mend(place_options, open_place))
 main.add_command(make_probe(place_options, open_place))
 main.add_command(scenarios_command)

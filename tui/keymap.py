@@ -26,6 +26,7 @@ ACTION_KEYS: dict[str, tuple[str, str]] = {
     "resume": ("C", "continue a stopped run from its checkpoint"),
     "kill": ("K", "kill (asks first)"),
     "undo": ("u", "undo the last restart"),
+    "autopilot": ("W", "autopilot: walk the playbook alone for this family, or stop doing so"),
 }
 PANE_NAMES = ("runs", "chart", "gates", "tree", "log", "versus", "system", "preflight")
 
@@ -57,6 +58,7 @@ ROOM_BINDINGS: list[Binding] = [
     _act("kill", "kill"),
     _act("override", "override"),
     _act("probe", "probe"),
+    _act("autopilot", "autopilot"),
     _act("preflight", "preflight"),
     _act("align", "align"),
     _act("rerank", "rerank"),

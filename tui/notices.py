@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 import click
 
 from engine.run.convert import ConfigError
-from tui.control.alerts import Alert, Seen, alerts_since, look
-from tui.control.autopilot import Autopilot
+from tui.control.alerts import Alert
+from tui.control.journal import Journal
+from tui.control.news import News
+from tui.control.outcomes import record_outcomes
+from tui.control.pilot_seat import PilotSeat
+from tui.control.plans import Plans
 from tui.control.views import Watcher
 from tui.text import clean
 
@@ -56,60 +60,92 @@ class Notifier:
                 process.kill()
         self._running = [entry for entry in self._running if entry[1].poll() is None]
 
+    def finish(self) -> None:
+        """Wait for what is still telling, as long as it may take."""
+        while self._running:
+            time.sleep(0.02)
+            self.tidy()
 
-def follow_alerts(watcher: Watcher, goes_on: Callable[[], bool]) -> Iterator[Alert | None]:
+
+def follow_alerts(watcher: Watcher, journal: Journal, goes_on: Callable[[], bool]) -> Iterator[Alert | None]:
     """What happens from now on, one alert after another; None after each look, which is when to rest.
 
     Args:
         watcher: of the runs; what it finds at first is not news.
+        journal: of the decisions, likewise.
         goes_on: asked before every look.
     """
-    seen: dict[str, Seen] = {}
+    news = News(watcher, journal)
     while goes_on():
-        watcher.poll()
-        for view in watcher.views.values():
-            if not view.catching_up:
-                yield from alerts_since(seen.get(view.id), view)
-                seen[view.id] = look(view)
+        news.poll()
+        yield from news.alerts()
         yield None
 
 
-def watch(
-    watcher: Watcher, notify: Sequence[str], *, until_idle: bool = False, autopilot: Autopilot | None = None
-) -> None:
-    """Print alerts until interrupted.
+def watch(plans: Plans, *, until_idle: bool = False, seat: PilotSeat | None = None) -> None:
+    """Print alerts until interrupted, and write down what decisions brought.
 
     Args:
-        watcher: of the runs.
-        notify: see `Notifier`.
+        plans: of the folder; a reader's journal is left alone.
         until_idle: end when no run is alive any more.
-        autopilot: acts after every look, and ends the watch when it will act no more; None only watches.
+        seat: of an autopilot, which looks after every look, and ends the watch when it will act no more; None only
+            watches. It is left when the watch ends.
 
     Raises:
         ConfigError: `until_idle`, and nothing is alive.
     """
-    watcher.catch_up()
-    if until_idle and not _any_alive(watcher):
-        raise ConfigError(f"{watcher.runs_dir}: no run is alive, so there is nothing to wait for.")
-    notifier = Notifier(notify, lambda text: click.echo(f"warning: {clean(text)}", err=True))
-    said = ""
-    for alert in follow_alerts(watcher, lambda: True):
+    try:
+        watcher = Watcher(plans.runs_dir, plans.file.room.stall_s)
+        watcher.catch_up()
+        if until_idle and not _any_alive(watcher):
+            raise ConfigError(f"{watcher.runs_dir}: no run is alive, so there is nothing to wait for.")
+        notifier = Notifier(plans.file.room.notify, _warn)
+        _watch(plans, watcher, notifier, until_idle, seat)
+        notifier.finish()
+    finally:
+        if seat is not None:
+            seat.leave("the watch was ended")
+
+
+def _watch(plans: Plans, watcher: Watcher, notifier: Notifier, until_idle: bool, seat: PilotSeat | None) -> None:
+    said, problem, is_over = "", "", False
+    for alert in follow_alerts(watcher, plans.journal, lambda: True):
         if alert is not None:
             _say(f"{alert.severity.upper():11} {alert.run}: {alert.title}: {alert.text}")
             _ring(f"{alert.run}: {alert.title}")
             notifier.tell(alert)
             continue
+        if is_over:  # and its end was told
+            return
         notifier.tidy()
-        if autopilot is not None:
-            turn = autopilot.look(list(watcher.views.values()), time.time())
-            if turn.words != said:
+        problem = _note_outcomes(plans, watcher, problem)
+        if seat is not None:
+            turn = seat.look(watcher)
+            is_over = turn.is_over
+            if is_over:
+                seat.leave(turn.words)
+            elif turn.words != said and not turn.acted:  # what it did comes as an alert
                 said = turn.words
-                _say(f"{'ACTED' if turn.acted else 'OVER' if turn.is_over else 'WAITS':11} {said}")
-            if turn.is_over:
-                return
+                _say(f"{'WAITS':11} {said}")
         elif until_idle and not _any_alive(watcher):
             return
-        time.sleep(POLL_S)
+        time.sleep(0.0 if is_over else POLL_S)
+
+
+def _note_outcomes(plans: Plans, watcher: Watcher, told: str) -> str:
+    """Write down what is known by now; what stands in the way is told once, and returned."""
+    try:
+        record_outcomes(plans, list(watcher.views.values()))
+    except OSError as error:
+        problem = f"what was measured cannot be written down: {error}"
+        if problem != told:
+            _warn(problem)
+        return problem
+    return ""
+
+
+def _warn(text: str) -> None:
+    click.echo(f"warning: {clean(text)}", err=True)
 
 
 def _say(text: str) -> None:

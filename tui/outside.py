@@ -1,9 +1,12 @@
-"""What the room asks of the world around it: whether its terminal is still there, whether its files were edited."""
+"""What the room asks of the world around it: its terminal, edits of its files, being told to end."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.run.runs_file import RunsFile
@@ -25,3 +28,10 @@ def _mark(path: Path) -> tuple[int, int]:
 def has_terminal() -> bool:
     """Whether standard input is a terminal that has not been hung up."""
     return sys.__stdin__ is not None and sys.__stdin__.isatty()
+
+
+def on_signals(leave: Callable[[int], None]) -> None:
+    """Have the room leave the terminal as it was found when told to end or hung up on; it is given the exit code."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, leave, 128 + number)

@@ -78,7 +78,7 @@ AUTO_ACTIONS: tuple[AutoAction, ...] = get_args(AutoAction)
 
 
 class AutopilotConfig(Section, frozen=True, kw_only=True):
-    """The `[autopilot]` table: what `lvm-tui watch --auto ID` may do while nobody looks."""
+    """The `[autopilot]` table: what an autopilot may do, set on by `lvm-tui watch --auto ID` or by W in the room."""
 
     allow: list[AutoAction] = field(default_factory=lambda: [name for name in AUTO_ACTIONS if name != "kill"])
     """Actions it may take; the playbook's next one that is not among them ends it. `mend`: restart with the remedy of

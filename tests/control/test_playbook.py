@@ -14,8 +14,8 @@ from engine.run.runs_file import RunsFile, load_runs
 from tui.control.actions import Actions
 from tui.control.foreign_eval import read_record
 from tui.control.plans import RefusedError
-from tui.control.playbook import ACTIONS, MAX_NODES, MAX_ROWS, load_playbook, parse_playbook, playbook_of
-from tui.control.predicates import BRANCHES, PREDICATES
+from tui.control.playbook import ACTIONS, BRANCHES, MAX_NODES, MAX_ROWS, load_playbook, parse_playbook, playbook_of
+from tui.control.predicates import PREDICATES
 
 SMALL = """
 start = "a"

@@ -174,9 +174,33 @@ def test_triage_prints_the_childs_id_and_tells_the_plan_beside_it(lvm: Invoke, r
     assert "loss.temperature: 0.07 → 0.05" in result.stderr
     told = msgspec.json.decode(lvm("journal", "--json").stdout)
     assert told["schema"] == 1
-    last = told["decisions"][-1]
+    last = [entry for entry in told["decisions"] if entry["phase"] == "done"][-1]
     assert (last["who"], last["action"], last["phase"], last["child"]) == ("cli", "restart", "done", "mamba_s-0002")
-    assert "mamba_s-0001 → mamba_s-0002 Temperature" in lvm("journal").stdout.splitlines()[-1]
+    assert "mamba_s-0001 → mamba_s-0002 Temperature" in lvm("journal").stdout
+
+
+def test_the_journal_says_what_a_restart_brought_and_who_came_of_whom(lvm: Invoke, room: Person) -> None:
+    run = room.start("--epochs", "2")
+    room.wait_status(run, Status.FINISHED)
+    room.engine[:] = ["--epochs", "2", "--values", "0.45,0.49"]
+    lvm("triage", "1")
+    room.wait_status(RunDirectory(room.file.runs_dir / "mamba_s-0002"), Status.FINISHED)
+    before = room.actions.journal.path.read_bytes()
+    assert "0.490 at the gate, +0.018" in lvm("--readonly", "journal").stdout
+    assert room.actions.journal.path.read_bytes() == before, "a reader writes nothing"
+    told = msgspec.json.decode(lvm("journal", "--json").stdout)
+    (measured,) = [entry for entry in told["decisions"] if entry["phase"] == "measured"]
+    assert measured["outcome"]["change"] == pytest.approx(0.0181)
+    assert measured["id"] == told["decisions"][-2]["id"]
+    (child,) = told["families"][0]["children"]
+    assert (child["run"], child["who"], child["outcome"]) == ("mamba_s-0002", "cli", measured["outcome"])
+    lines = lvm("journal").stdout.splitlines()
+    assert lines[-3:] == [
+        "who came of whom:",
+        "- mamba_s-0001: 0.472 at the gate",
+        "  - mamba_s-0002, Temperature: 0.490 at the gate, +0.018",
+    ]
+    assert len([line for line in lines if " measured " in line]) == 1
 
 
 def test_eval_prints_the_engines_line_and_ends_with_its_code(lvm: Invoke, room: Person) -> None:

@@ -12,15 +12,19 @@ from recorded import AMN_HISTORY, FIXES, MAMBA_HISTORY, PLAYBOOK_HISTORY, eval_r
 from recorded_heads import LIFT, NO_LIFT, head_report, rerank_report
 from recorded_preflight import preflight_report
 
-from engine.run.evals import EvalReport
+from engine.run.evals import EvalGate, EvalReport, Interval
 from engine.run.events import CheckJudged, CheckpointSaved, EpochEnded, Event, GateJudged
 from engine.run.heads import Lift
 from engine.run.settings import EvalConfig, Gate
 from engine.run.state import Status
 from tui.control.answers import Situation, gate_passed
-from tui.control.playbook import Position, load_playbook, locate
-from tui.control.predicates import BRANCHES, PREDICATES
+from tui.control.diagnosis.diagnose import diagnose
+from tui.control.diagnosis.facts import gather
+from tui.control.playbook import BRANCHES, Position, load_playbook
+from tui.control.predicates import PREDICATES
+from tui.control.retrieval_answers import POINTS_AT
 from tui.control.views import RunView
+from tui.control.walk import locate
 
 SPEC = make_spec()
 PASSED = [0.45, 0.52, 0.55, 0.56, 0.57]
@@ -220,12 +224,40 @@ def test_a_ranking_that_misses_leads_to_the_reranker_and_a_gap_never_does() -> N
     ranking, gap = stand(with_evals(view(PASSED), smoke=BAD)), stand(with_evals(view(PASSED), smoke=GAP))
     assert ranking.actions[0] == "rerank"
     assert evidence(ranking, "signature") == (
-        "Contain@50 0.680, the context mean's 0.720, yet R@5 0.430 and Eff@5 0.632"
+        "Eff@5 0.632 < 0.680, missed by 0.048, at Contain@50 0.680; "
+        "Contain@50 of the context mean 0.720, of truth vectors 1.000; index recall@50 0.990"
     )
     assert "rerank" not in gap.actions
-    assert evidence(gap, "signature") == (
-        "Contain@50 0.226, the context mean's 0.720, truth vectors' 1.000; index recall@50 0.990"
-    )
+    assert evidence(gap, "signature").startswith("Contain@50 0.226 < 0.600, missed by 0.374; ")
+
+
+def test_the_tree_and_the_diagnosis_name_one_cause() -> None:
+    for report in (BAD, GAP, FAR_BELOW):
+        run = with_evals(view(PASSED), smoke=report)
+        causes = [found.signature for found in diagnose(gather(run)) if found.signature in POINTS_AT]
+        step = next(step for step in stand(run).path if step.node == "signature")
+        assert step.branch == POINTS_AT[causes[0]]
+        assert all(words in step.evidence for words in diagnose(gather(run))[0].evidence)
+
+
+@pytest.mark.parametrize(("gate", "node"), [("contain50", "retrieval_gap"), ("r5", "ranking"), ("p95_ms", "slow")])
+def test_a_gate_missed_within_noise_is_no_alarm_and_still_leads_somewhere(gate: str, node: str) -> None:
+    def missed(known: EvalGate) -> EvalGate:
+        if known.name != gate:
+            return msgspec.structs.replace(known, verdict="passed")
+        value = known.bar * (1.2 if gate == "p95_ms" else 0.8)
+        around = Interval(low=value - 0.3, high=value + 0.3)
+        return msgspec.structs.replace(known, value=value, verdict="missed", interval=around)
+
+    report = msgspec.structs.replace(GOOD, gates=[missed(known) for known in GOOD.gates])
+    run = with_evals(view(PASSED), smoke=report)
+    assert not [found for found in diagnose(gather(run)) if found.signature in POINTS_AT]
+    assert stand(run).node == node
+
+
+def test_a_newer_evaluation_of_other_queries_says_nothing_of_the_smoke_gates() -> None:
+    later = msgspec.structs.replace(FAR_BELOW, name="full-e0005", created="2023-11-14T23:59:00+00:00")
+    assert stand(with_evals(view(PASSED), smoke=BAD, full=later)).node == "ranking"
 
 
 @pytest.mark.parametrize(("cosine", "node"), [(0.45, "far_below"), (0.50, "retrieval_gap"), (None, "retrieval_gap")])

@@ -1,4 +1,4 @@
-"""Alerts: what a person wants to be told the moment it happens, found by comparing two moments of a run."""
+"""Alerts: what a person wants to be told the moment it happens, to a run or by an autopilot. `news` finds them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 from engine.run.state import Status
 from tui.control.answers import RETRIEVAL_LABELS, blocking_items
 from tui.control.jobs import has_failed
+from tui.control.journal import Decision
 from tui.control.views import RunView
 
 Severity = Literal["information", "warning", "error"]
@@ -59,6 +60,23 @@ def alerts_since(before: Seen | None, view: RunView) -> list[Alert]:
     if view.status is not before.status and view.status in ENDINGS:
         alerts.append(_ending(view))
     return alerts
+
+
+def of_decision(entry: Decision) -> Alert | None:
+    """What a new record of the journal says of an autopilot; None for what a person did."""
+    if entry.phase == "intent":
+        return None
+    if entry.action == "autopilot":
+        return Alert(entry.run, "AUTOPILOT OVER", entry.detail, "warning")
+    if entry.who != "autopilot":
+        return None
+    if entry.phase == "failed":
+        return Alert(entry.run, "AUTOPILOT FAILED", f"{entry.action}: {entry.detail}", "error")
+    patch = ", ".join(f"{key} = {value}" for key, value in entry.patch.items())
+    did = [entry.action, entry.detail, f"→ {entry.child}" if entry.child else "", f"with {patch}" if patch else ""]
+    why = f" ({entry.evidence[-1]})" if entry.evidence else ""
+    about = entry.child if entry.action == "start" else entry.run  # which is a table of runs.toml there
+    return Alert(about, "AUTOPILOT ACTED", " ".join(filter(None, did)) + why, "information")
 
 
 def _of_training(before: Seen, view: RunView) -> Iterator[Alert]:
@@ -114,4 +132,8 @@ def _reports(view: RunView) -> dict[str, tuple[str, str, Severity]]:
         items = ", ".join(item.name for item in looked.blocking)
         text = f"{items} must pass and did not" if items else "all that must pass did"
         found[f"PREFLIGHT {looked.created}"] = ("PREFLIGHT", text, "warning" if items else "information")
+    probe = view.probe
+    if probe is not None and probe.state != "running":
+        text = probe.recommendation[0] if probe.recommendation else "ended before its time; P goes on with it"
+        found[f"PROBE {probe.state} {probe.seconds}"] = ("PROBE", text, "information" if probe.fix else "warning")
     return found

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from engine.run.evals import EvalReport
-from tui.control.journal import Decision
+from tui.control.journal import Decision, Outcome
 from tui.control.ladder import gate_value
+from tui.control.lineage import families, family_lines
+from tui.control.outcomes import outcomes_of
 from tui.control.report import number
 from tui.control.svg_chart import Line, draw_chart
 from tui.control.views import RunView
@@ -21,13 +23,14 @@ def write_campaign(views: Sequence[RunView], decisions: Sequence[Decision], titl
 
     Args:
         views: every run, oldest first.
-        decisions: of the journal, oldest first.
+        decisions: every record of the journal, oldest first.
         title: its heading.
     """
     parts = [f"# {_cell(title)}", f"![val_cosine of every run, its gate and the floors]({CHART})"]
     parts += ["## Runs", *_table(_RUN_HEAD, map(_run_row, views))]
-    parts += ["## Who came of whom", *_trees(views)]
-    parts += ["## Decisions", *_table(_DECISION_HEAD, _decision_rows(decisions, {view.id: view for view in views}))]
+    kin = family_lines(families(views, decisions))
+    parts += ["## Who came of whom", *(f"{'  ' * depth}- {_cell(line)}" for depth, line in kin)]
+    parts += ["## Decisions", *_table(_DECISION_HEAD, _decision_rows(decisions, views))]
     evaluated = [(view, report) for view in views for report in view.evals.values()]
     if evaluated:
         parts += ["## Evaluations", *_table(_EVAL_HEAD, (_eval_row(view, report) for view, report in evaluated))]
@@ -69,43 +72,25 @@ def _run_row(view: RunView) -> list[str]:
     ]
 
 
-def _trees(views: Sequence[RunView]) -> Iterator[str]:
-    """A nested list: children below the run they were patched from."""
-    known = {view.id for view in views}
-
-    def below(parent: str | None, depth: int) -> Iterator[str]:
-        for view in views:
-            above = view.spec.parent if view.spec.parent in known else None
-            if above == parent:
-                fix = f", {view.spec.fix}" if view.spec.fix else ""
-                yield f"{'  ' * depth}- {_cell(view.id + fix)}: {number(gate_value(view))} at the gate"
-                yield from below(view.id, depth + 1)
-
-    yield from below(None, 0)
-
-
-def _decision_rows(decisions: Sequence[Decision], views: dict[str, RunView]) -> Iterator[list[str]]:
-    outcomes = {decision.id: decision for decision in decisions}  # the last record of each
-    for decision in outcomes.values():
+def _decision_rows(records: Sequence[Decision], views: Sequence[RunView]) -> Iterator[list[str]]:
+    outcomes = outcomes_of(records, views)
+    decisions = {entry.id: entry for entry in records if entry.phase != "measured"}  # the last record of each
+    for decision in decisions.values():
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(decision.t))
         patch = ", ".join(f"{key} = {value}" for key, value in decision.patch.items())
         what = " ".join(filter(None, (decision.action, decision.run, f"({decision.fix}: {patch})" if patch else "")))
         reason = [decision.detail] if decision.detail and decision.phase != "failed" else []
-        yield [when, decision.who, what, "; ".join([*decision.evidence, *reason]) or "-", _outcome(decision, views)]
+        came = _what_came(decision, outcomes.get(decision.id))
+        yield [when, decision.who, what, "; ".join([*decision.evidence, *reason]) or "-", came]
 
 
-def _outcome(decision: Decision, views: dict[str, RunView]) -> str:
-    """What a restart brought at the gate, child minus the run it was patched from; else how the action ended."""
+def _what_came(decision: Decision, outcome: Outcome | None) -> str:
+    """What was measured of it; else how it ended."""
     if decision.phase == "failed":
         return f"failed: {decision.detail}"
-    child = views.get(decision.child)
-    if decision.action != "restart" or child is None:
-        return decision.phase
-    parent = views.get(child.spec.parent or "")
-    after, before = gate_value(child), gate_value(parent) if parent else None
-    if after is None or before is None:
-        return f"{child.id}: not judged yet"
-    return f"{child.id}: {after:.3f} at the gate, {after - before:+.3f}"
+    if decision.action == "restart":
+        return f"{decision.child}: {outcome.words if outcome else 'not judged yet'}"
+    return outcome.words if outcome else decision.phase
 
 
 def _eval_row(view: RunView, report: EvalReport) -> list[str]:

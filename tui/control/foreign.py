@@ -29,8 +29,9 @@ from engine.run.settings import DataConfig, RunConfig
 from engine.run.spec import RunSpec
 from engine.run.state import RunState, Status
 from tui.control.answers import Situation
-from tui.control.playbook import Position, locate, playbook_of
+from tui.control.playbook import Position, playbook_of
 from tui.control.views import RunView
+from tui.control.walk import locate
 
 MAX_BYTES = 16 << 20
 MAX_EPOCHS = 100_000

@@ -15,9 +15,10 @@ from tui.control.answers import Situation
 from tui.control.jobs import JobAction, is_searchable, lifts
 from tui.control.journal import Decision, Journal, Who
 from tui.control.ladder import Rung, best_of, family
-from tui.control.playbook import Position, describe_rung, locate, playbook_of
+from tui.control.playbook import Position, describe_rung, playbook_of
 from tui.control.probe.plan import ProbeIntent, tries_of
 from tui.control.views import RunView
+from tui.control.walk import locate
 
 OVERRIDE = "O overrides that with a written reason, as does lvm-tui triage {} --override REASON"
 

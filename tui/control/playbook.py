@@ -1,7 +1,4 @@
-"""The decision tree: the playbook's nodes, checked on load, and where a run stands in it.
-
-Walking is pure: the same record always gives the same path, one branch at each node, with the evidence for it.
-"""
+"""The decision tree as data: the playbook's nodes, checked on load, and what a place in it is. `walk` finds a run's."""
 
 from __future__ import annotations
 
@@ -19,14 +16,31 @@ from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.files import read_regular
 from engine.run.runs_file import RunsFile
 from engine.run.settings import Gate
-from tui.control.answers import Situation
 from tui.control.ladder import Rung
-from tui.control.predicates import BRANCHES, PREDICATES
 
 ACTIONS = (
     *("start", "start_baseline", "restart", "override", "stop", "resume", "kill", "undo"),
     *("preflight", "evaluate", "evaluate_full", "evaluate_tuned", "align", "rerank", "evaluate_fitted"),
 )
+BRANCHES: dict[str, frozenset[str]] = {
+    "data_fit": frozenset({"yes", "no"}),
+    "gate_epoch_done": frozenset({"yes", "no", "ended"}),
+    "sanity_clean": frozenset({"yes", "no", "undecidable"}),
+    "gate_passed": frozenset({"yes", "no", "undecidable"}),
+    "eval_epoch_done": frozenset({"yes", "no"}),
+    "smoke_done": frozenset({"yes", "no"}),
+    "smoke_passed": frozenset({"yes", "near", "no", "undecidable"}),
+    "signature": frozenset({"far_below", "retrieval", "ranking", "slow"}),
+    "fitted": frozenset({"lifts", "open", "no"}),
+    "fitted_passed": frozenset({"yes", "no", "open"}),
+    "training_done": frozenset({"yes", "no"}),
+    "full_done": frozenset({"yes", "no"}),
+    "narrow_miss": frozenset({"yes", "no"}),
+    "baseline_passed": frozenset({"yes", "no", "unknown"}),
+    "fix_left": frozenset({"yes", "head", "no"}),
+}
+"""Every answer that a predicate can give; a playbook needs a branch for each."""
+
 MAX_BYTES = 1_000_000
 """A playbook larger than this is not a playbook; refused before it is parsed."""
 MAX_NODES = 200
@@ -162,23 +176,6 @@ def parse_playbook(text: str, where: str) -> Playbook:
     return playbook
 
 
-def locate(situation: Situation, playbook: Playbook | None = None) -> Position:
-    """Walk the tree for a run."""
-    playbook = playbook or load_playbook()
-    path: list[Step] = []
-    name = playbook.start
-    words = _words(situation)
-    while (node := playbook.node[name]).asks:
-        answer = PREDICATES[node.asks](situation)
-        path.append(Step(name, fill(node.question, words), answer.branch, answer.evidence, node.asks))
-        name = node.answers[answer.branch]
-    rungs = tuple(situation.rungs)
-    faults = [step.evidence for step in path if step.asked == "sanity_clean"]
-    words |= {"faults": faults[0]} if faults else {}
-    title, say = fill(node.title, words), fill(node.say, words)
-    return Position(tuple(path), name, title, say, tuple(node.actions), tuple(node.auto), rungs, words)
-
-
 def describe_rung(rung: Rung) -> str:
     """`Fix 1, Temperature: loss.temperature = 0.05`; a remedy has no number."""
     patch = rung.words or rung.fix.verify
@@ -202,12 +199,6 @@ WORDS = tuple(usual_words(Gate(), 0))
 """Words in braces that a playbook may use."""
 
 
-def _words(situation: Situation) -> dict[str, str]:
-    upcoming = next((rung for rung in situation.rungs if rung.standing == "next"), None)
-    words = usual_words(situation.run.gate, situation.smoke_epoch)
-    return words | ({"fix": describe_rung(upcoming)} if upcoming else {})
-
-
 def fill(text: str, words: dict[str, str]) -> str:
     """A text of the playbook with its words in braces filled in."""
     for key, value in words.items():
@@ -220,8 +211,8 @@ def _check_node(playbook: Playbook, name: str, node: Node, where: str) -> None:
         raise ConfigError(f"{where}: a node either asks (asks, question, answers) or says (title, say).")
     if bool(node.asks) != bool(node.answers):
         raise ConfigError(f"{where}: a node that asks needs answers, and only such a node has them.")
-    if node.asks and node.asks not in PREDICATES:
-        raise ConfigError(f'{where}: unknown predicate "{node.asks}".{suggestion(node.asks, PREDICATES)}')
+    if node.asks and node.asks not in BRANCHES:
+        raise ConfigError(f'{where}: unknown predicate "{node.asks}".{suggestion(node.asks, BRANCHES)}')
     known = BRANCHES.get(node.asks, frozenset())
     for branch, target in node.answers.items():
         if branch not in known:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from engine.run.evals import EvalReport
 from tui.control.answers import NARROW, RETRIEVAL_LABELS, Answer, Situation, newest_eval, summary
-from tui.control.diagnosis.of_retrieval import EVAL_GAP
+from tui.control.diagnosis.diagnose import diagnose
+from tui.control.diagnosis.facts import gather
+
+POINTS_AT = {"eval_far_below_val": "far_below", "retrieval_gap": "retrieval", "ranking": "ranking"}
+"""Signatures of an evaluation, and the branch of the playbook that each stands for."""
 
 
 def smoke_passed(at: Situation) -> Answer:
@@ -20,26 +27,34 @@ def smoke_passed(at: Situation) -> Answer:
 
 
 def signature(at: Situation) -> Answer:
-    """What the missed retrieval gates point at, the cause before its symptoms."""
+    """What the missed retrieval gates point at: what the diagnosis of the smoke evaluation says, the cause first.
+
+    Where only noise lies between the figures and their bars nothing is diagnosed, and the gates that were missed tell.
+    """
     report = newest_eval(at.run, "smoke")
-    record = next((row for row in at.run.state.epochs if report and row.epoch == report.epoch), None)
     if report is None or "model" not in report.rows:
         return Answer("retrieval", "no row of the model in the report")
-    model = report.rows["model"]
-    val_cosine = record.val_cosine if record else None
-    if model.cosine is not None and val_cosine is not None and val_cosine - model.cosine >= EVAL_GAP:
-        return Answer("far_below", f"cosine {model.cosine:.3f} on the queries, val_cosine {val_cosine:.3f}")
-    missed = {gate.name for gate in report.gates if gate.verdict == "missed"}
-    floor, oracle = report.rows.get("context_mean"), report.rows.get("oracle")
-    words = f"Contain@50 {model.exact.contain50:.3f}"
-    words += f", the context mean's {floor.exact.contain50:.3f}" if floor else ""
-    if "contain50" in missed:
-        words += f", truth vectors' {oracle.exact.contain50:.3f}" if oracle else ""
-        recall = report.index.recall50
-        return Answer("retrieval", words + (f"; index recall@50 {recall:.3f}" if recall is not None else ""))
-    if missed & {"r5", "eff5"}:
-        return Answer("ranking", f"{words}, yet R@5 {model.exact.r5:.3f} and Eff@5 {model.exact.eff5:.3f}")
-    return Answer("slow", f"P95 alone, of {report.index.kind} at nprobe {report.index.nprobe}")
+    # of this evaluation alone: a newer one of other queries says nothing of these gates
+    ailing = diagnose(gather(replace(at.run, evals={report.name: report})))
+    found = next((diagnosis for diagnosis in ailing if diagnosis.signature in POINTS_AT), None)
+    if found is not None:
+        branch, words = POINTS_AT[found.signature], "; ".join(found.evidence)
+    else:
+        missed = {gate.name for gate in report.gates if gate.verdict == "missed"}
+        branch = "retrieval" if "contain50" in missed else "ranking" if missed & {"r5", "eff5"} else "slow"
+        words = "within noise" if branch != "slow" else "P95 alone"
+    if branch == "slow":
+        return Answer(branch, f"{words}, of {report.index.kind} at nprobe {report.index.nprobe}")
+    return Answer(branch, words if branch == "far_below" else "; ".join(filter(None, (words, _beside(report)))))
+
+
+def _beside(report: EvalReport) -> str:
+    """What the model's Contain@50 stands beside: what needs no training, the ceiling, and what the index loses."""
+    known = {"the context mean": report.rows.get("context_mean"), "truth vectors": report.rows.get("oracle")}
+    figures = [f"of {name} {row.exact.contain50:.3f}" for name, row in known.items() if row]
+    recall = report.index.recall50
+    words = [f"Contain@50 {', '.join(figures)}"] if figures else []
+    return "; ".join([*words, *([f"index recall@50 {recall:.3f}"] if recall is not None else [])])
 
 
 def fitted(at: Situation) -> Answer:

@@ -12,7 +12,9 @@ from tui.control.diagnosis.diagnose import Diagnosis, diagnose
 from tui.control.diagnosis.facts import gather
 from tui.control.jobs import JOBS
 from tui.control.journal import Decision
+from tui.control.ladder import family
 from tui.control.mending import MendPlan, check_mend
+from tui.control.pilot_seat import Piloted, check_seat, holder
 from tui.control.plans import RestartPlan
 from tui.control.playbook import Playbook, Position
 from tui.control.probe.plan import ProbeIntent
@@ -56,6 +58,17 @@ class Scene:
     readonly: bool = False
     usage: MachineUsage | None = None
     """What the runs cost this machine, looked at less often than the runs."""
+    piloted: Piloted | None = None
+    """What the room's own autopilot is at, or ended on, whichever family it is of."""
+    family: str = ""
+    """Root of the selected run's family."""
+    holder: str = ""
+    """Whose autopilot acts for that family, this room's or another's; empty for nobody's."""
+
+    @property
+    def is_flying(self) -> bool:
+        """Whether the room's autopilot acts for the selected run's family."""
+        return self.piloted is not None and self.piloted.root == self.family and not self.piloted.turn.is_over
 
 
 def build_scene(
@@ -67,6 +80,7 @@ def build_scene(
     tick: int,
     problem: str = "",
     usage: MachineUsage | None = None,
+    piloted: Piloted | None = None,
 ) -> Scene:
     """Put a moment together. Pure but for the journal's few lines."""
     views = tuple(watcher.views.values())
@@ -84,10 +98,11 @@ def build_scene(
     attempt("start", lambda: actions.check_start(model_name, views))
     attempt("start_baseline", lambda: actions.check_start(baseline_name, views))
     undo = attempt("undo", actions.check_undo)
-    plan = position = mend = probe = override = None
+    plan = position = mend = probe = override = root = None
     if selected is None:
         reasons |= dict.fromkeys(
-            ("restart", "mend", "probe", "override", "stop", "resume", "kill", *JOBS), "no run is selected"
+            ("restart", "mend", "probe", "override", "stop", "resume", "kill", "autopilot", *JOBS),
+            "no run is selected",
         )
     else:
         run = selected
@@ -101,6 +116,8 @@ def build_scene(
         attempt("stop", lambda: actions.check_stop(run))
         attempt("resume", lambda: actions.check_resume(run))
         attempt("kill", lambda: actions.check_kill(run))
+        root = family(run, views)[0].directory
+        attempt("autopilot", lambda: check_seat(actions, root, piloted))
     unreadable = next((f"{run_id}: {reason}" for run_id, reason in watcher.unreadable.items()), "")
     return Scene(
         now=now,
@@ -123,6 +140,9 @@ def build_scene(
         problem=problem or unreadable,
         readonly=actions.readonly,
         usage=usage,
+        piloted=piloted,
+        family=root.id if root else "",
+        holder=holder(root) if root else "",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -45,6 +45,9 @@ class DecisionTreePane(Pane):
         if plain:
             self.query_one(PlaybookTree).use_ascii()
 
+    def depends_on(self, scene: Scene) -> Hashable:
+        return scene.tick, scene.piloted, scene.holder
+
     def show(self, scene: Scene) -> None:
         tree = self.query_one(PlaybookTree)
         tree.show_playbook(scene.playbook or load_playbook())
@@ -63,6 +66,7 @@ class DecisionTreePane(Pane):
             names = ", ".join(f"{found.signature} {found.confidence:.2f}" for found in alarms)
             yield self.say(f"diagnosis: {names}", "bold $text-warning")
             yield from self._mend_rows(scene)
+        yield from self._autopilot_rows(scene)
         yield from self._plan_rows(scene)
         yield from self._probe_rows(scene)
         yield from self._key_rows(scene, position)
@@ -76,6 +80,17 @@ class DecisionTreePane(Pane):
                 self.say(f"  {step.evidence}"),
             )
         yield from self._ladder_rows(position.rungs)
+
+    def _autopilot_rows(self, scene: Scene) -> Iterator[Content]:
+        """What the autopilot of this family is at; the room's own stays on record here after its end."""
+        piloted = scene.piloted
+        if piloted is not None and piloted.root == scene.family:
+            style = "bold $text-warning" if piloted.turn.is_over else "bold $text-accent"
+            yield self.say(f"autopilot {piloted.words}", style)
+            if piloted.last_act and piloted.last_act != piloted.turn.words:
+                yield self.say(f"  its last step: {piloted.last_act}", "$foreground-muted")
+        elif scene.holder:
+            yield self.say(f"autopilot elsewhere: {scene.holder}", "bold $text-accent")
 
     def _diagnosis_rows(self, scene: Scene) -> Iterator[Content]:
         for number, found in enumerate(scene.diagnoses):

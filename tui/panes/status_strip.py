@@ -51,6 +51,7 @@ class StatusStrip(SteadyText):
             yield say("lvm" + (" READ-ONLY" if scene.readonly else ""), "bold $text-primary", plain=self.plain)
         if scene.problem:
             yield say(f"! {scene.problem}", "bold $text-error", plain=self.plain)
+        yield from self._autopilot(scene)
         run = scene.selected
         if run is None:
             yield say("no runs yet: T trains Mamba-S, B the AMN baseline", plain=self.plain)
@@ -73,6 +74,18 @@ class StatusStrip(SteadyText):
         reason = "blocked by the preflight (4, 8)" if run.is_blocked and not run.status.is_alive else run.reason
         if reason:
             yield say(reason, "$text-warning", plain=self.plain)
+
+    def _autopilot(self, scene: Scene) -> Iterator[Content]:
+        """Whose steps the selected run's family takes, and where the room's own autopilot is if it is not there."""
+        piloted = scene.piloted
+        if piloted is None or piloted.root != scene.family:
+            if scene.holder:
+                yield say("AUTO elsewhere", "bold $text-accent", plain=self.plain)
+            elif piloted is not None and not piloted.turn.is_over:
+                yield say(f"AUTO {piloted.root}", "bold $text-accent", plain=self.plain)
+            return
+        words, style = ("AUTO over", "$text-warning") if piloted.turn.is_over else ("AUTO", "$text-accent")
+        yield say(words, f"bold {style}", plain=self.plain)
 
     def _heading(self, run: RunView) -> Iterator[Content]:
         """Where val_cosine is heading, where there is room to say it."""

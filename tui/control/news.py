@@ -1,0 +1,48 @@
+"""News: what happens in a runs folder, told once, to the runs and by autopilots, whichever process does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tui.control.alerts import Alert, Seen, alerts_since, look, of_decision
+from tui.control.journal import Decision, Journal
+from tui.control.views import Watcher
+
+
+class News:
+    """Compares each look at a folder with the one before; what it finds at first is no news.
+
+    Args:
+        watcher: of its runs.
+        journal: of its decisions.
+    """
+
+    def __init__(self, watcher: Watcher, journal: Journal) -> None:
+        self._watcher = watcher
+        self._journal = journal
+        self._seen: dict[str, Seen] = {}
+        self._mark: tuple[int, int] | None = None
+        self._records: list[Decision] = []
+        self._told: frozenset[tuple[str, str]] | None = None
+
+    def poll(self) -> bool:
+        """Look at the disk; True if anything has changed, the journal included."""
+        changed = self._watcher.poll()
+        mark = self._journal.mark()
+        if mark != self._mark:
+            self._mark, self._records, changed = mark, self._journal.read(), True
+        return changed
+
+    def alerts(self) -> Iterator[Alert]:
+        """What has happened by the last look, and was not told."""
+        for view in self._watcher.views.values():
+            if not view.catching_up:
+                yield from alerts_since(self._seen.get(view.id), view)
+                self._seen[view.id] = look(view)
+        fresh = [entry for entry in self._records if self._told is not None and _key(entry) not in self._told]
+        self._told = frozenset(map(_key, self._records))
+        yield from filter(None, map(of_decision, fresh))
+
+
+def _key(entry: Decision) -> tuple[str, str]:
+    return entry.id, entry.phase
