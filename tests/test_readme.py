@@ -7,6 +7,12 @@ import re
 from readme_tree import README, TOP, with_tree
 
 from tui.keymap import ROOM_BINDINGS
+from tui.panes.chart import ChartPane
+from tui.widgets.chart_keys import CHART_KEYS
+
+CHART = [*CHART_KEYS, *ChartPane.BINDINGS]
+SIGNS = {"left": "←", "right": "→", "plus": "+", "minus": "-", "equals_sign": "="}
+"""Keys as they are printed, where they have names."""
 
 
 def test_the_tree_of_files_is_up_to_date() -> None:
@@ -17,7 +23,7 @@ def test_the_tree_of_files_is_up_to_date() -> None:
 def test_every_key_that_the_readme_names_exists() -> None:
     table = README.read_text().partition("| key |")[2].partition("\n\n")[0]
     named = {key for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\S)`", cell)}
-    known = {binding.key_display or binding.key for binding in ROOM_BINDINGS}
+    known = {binding.key_display or SIGNS.get(binding.key, binding.key) for binding in (*ROOM_BINDINGS, *CHART)}
     assert named - known - {"1", "8"} <= {"n", "N", "e"}, "these belong to the log"
 
 
