@@ -20,10 +20,18 @@ LESS_BY_HEART: Patch = {
     "sampler.article_dropout": 0.2,
     "sampler.span_corruption": 0.1,
 }
-FEW_NUMBERS = {"num_articles": 40, "num_chunks": 12, "dim": 12, "noise": 0.5}
-"""Swings of a few directions do not average out, as those of hundreds do."""
+RESTLESS = {
+    "num_articles": 20,
+    "num_chunks": 18,
+    "dim": 12,
+    "topic": 0.1,
+    "walk": 0.8,
+    "noise": 0.5,
+    "persistence": 0.9,
+}
+"""Two articles of a few directions to validate with: swings do not average out, as those of hundreds of each do."""
 SWINGING: Patch = {
-    "epochs": 8,
+    "epochs": 16,
     "sampler.batch_size": 4,
     "sampler.article_dropout": 0.0,
     "sampler.span_corruption": 0.0,
@@ -207,24 +215,24 @@ OF_SWINGS = (
         name="oscillating",
         expects="oscillating",
         planted="GRU, batches of 4 at a constant learning rate 30 times too high, held there by weight decay",
-        data=synthetic("passes", **FEW_NUMBERS),
+        data=synthetic("passes", **RESTLESS),
         patch={**SWINGING, "model.kind": "gru", "model.width": 32},
         mended=CALM,
     ),
     Case(
         name="oscillating_smaller",
         expects="oscillating",
-        planted="GRU of width 24, batches of 3, the same",
-        data=synthetic("passes", **{**FEW_NUMBERS, "num_articles": 44, "num_chunks": 11}),
-        patch={**SWINGING, "model.kind": "gru", "model.width": 24, "sampler.batch_size": 3},
+        planted="GRU of width 24, the same with less noise",
+        data=synthetic("passes", **{**RESTLESS, "num_articles": 22, "noise": 0.45}),
+        patch={**SWINGING, "model.kind": "gru", "model.width": 24},
         mended=CALM,
     ),
     Case(
         name="oscillating_wider",
         expects="oscillating",
-        planted="GRU of width 40, the same with more noise",
-        data=synthetic("passes", **{**FEW_NUMBERS, "num_chunks": 13, "noise": 0.55}),
-        patch={**SWINGING, "model.kind": "gru", "model.width": 40, "optimizer.weight_decay": 0.5},
+        planted="GRU of width 48, the same with more noise",
+        data=synthetic("passes", **{**RESTLESS, "num_chunks": 20, "noise": 0.55}),
+        patch={**SWINGING, "model.kind": "gru", "model.width": 48},
         mended=CALM,
         held_out=True,
     ),

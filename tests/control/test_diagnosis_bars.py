@@ -120,14 +120,14 @@ BARS = {
         "space_mismatch",
         one(ranked_apart=2500, nearer_projected=0.5199),
         one(ranked_apart=2500, nearer_projected=0.5201),
-        one(ranked_apart=2500, nearer_projected=0.68),
+        one(ranked_apart=2500, nearer_projected=0.69),
     ),
-    "nearer of a few": ("space_mismatch", one(ranked_apart=25, nearer_projected=0.68), None, None),
+    "nearer of a few": ("space_mismatch", one(ranked_apart=25, nearer_projected=0.69), None, None),
     "nearer, where ranks say more than a ratio": (
         "space_mismatch",
         one(ranked_apart=500, nearer_projected=0.41, top1_projected=0.2, top1_target=0.1),
         None,
-        one(ranked_apart=500, nearer_projected=0.68, top1_projected=0.1, top1_target=0.09),
+        one(ranked_apart=500, nearer_projected=0.69, top1_projected=0.1, top1_target=0.09),
     ),
     "losing head": (
         "dead_head",

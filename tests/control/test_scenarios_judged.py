@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace as replace_data
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 from recorded import PLAYBOOK_HISTORY, make_spec, run_events, write_run
 
 from engine.run.convert import ConfigError
@@ -15,7 +17,8 @@ from engine.run.events import NonFiniteFound, RunFailed
 from engine.scenarios.record import RUNS, PlantedRun, Suite, write_suite
 from tui.cli import main
 from tui.control.diagnosis.catalogue import load_catalogue
-from tui.control.scenarios import judge_suite, score
+from tui.control.diagnosis.diagnose import Diagnosis
+from tui.control.scenarios import Judged, judge_suite, score
 
 
 def planted(run: str, expects: str, split: str = "tune", *, is_held: bool = False) -> PlantedRun:
@@ -86,6 +89,15 @@ def test_what_cannot_be_judged_is_said_and_nothing_is_scored(tmp_path: Path) -> 
     assert invoke(tmp_path / "nowhere").exit_code == 2
 
 
+def test_a_healthy_run_must_have_the_note_that_is_asked_for(tmp_path: Path) -> None:
+    noted = replace(planted("fine-0000", ""), notes="trade_off")
+    suite = make_suite(tmp_path / "s", noted)
+    assert [one.is_right for one in judge_suite(suite)] == [False]
+    note = Diagnosis("trade_off", "", (), 0.9, "", "", is_note=True)
+    assert Judged(noted, (note,)).is_right
+    assert not Judged(noted, (replace_data(note, is_note=False),)).is_right
+
+
 def test_a_held_run_is_let_go_of(tmp_path: Path) -> None:
     suite = make_suite(tmp_path / "s", planted("fine-0000", "", is_held=True))
     judge_suite(suite)
@@ -96,3 +108,4 @@ def test_every_label_of_the_suite_is_a_signature() -> None:
     from engine.scenarios.cases import CASES
 
     assert {case.expects for case in CASES.values()} - {""} <= set(load_catalogue())
+    assert all(load_catalogue()[case.notes].note for case in CASES.values() if case.notes)
