@@ -60,11 +60,11 @@ def synthetic(preset: str, **changes: Any) -> MakeData:  # Any: weights, shares 
     return make
 
 
-def embedded() -> MakeData:
+def embedded(test_share: float = DataConfig().test_share) -> MakeData:
     """The corpus that ships with the program; the seed draws its split."""
 
     def make(folder: Path, seed: int) -> Made:
-        data = DataConfig(corpus=EMBEDDED, split_seed=seed)
+        data = DataConfig(corpus=EMBEDDED, split_seed=seed, test_share=test_share)
         return Made(data, open_corpus(corpus_folder(data, folder)))
 
     return make

@@ -17,7 +17,8 @@ COLLAPSED_RANK = 4.0
 NO_NEARER, WRONG_SPACE = 0.5, 0.69
 """Share of windows whose truth ranks higher behind the head, of those ranked apart. A head that loses a little of what
 is put into it stays below a half: AMN and residual models .34 to .43. Models from scratch that contrast behind it: .69
-to .74. So a half is no bar that was fitted: it is where neither space is the better one."""
+to .74. So a half is no bar that was fitted: it is where neither space is the better one. Windows of an article
+overlap, so there is more noise than their number says; both sides stand four standard errors from the bar and more."""
 MISMATCH, LARGE_MISMATCH = 1.5, 2.0
 """Top-1 accuracy behind the head over that in the searched space. AMN and residual models: .9 to 1.1. Models that
 contrast behind the head: 1.1 to 2.3, and at equal val_cosine R@5 3.1 % against 27.8 % of those that do not. Asked of
