@@ -213,14 +213,29 @@ def _kind(run_dir: Path, code: int, last_line: str, out_of_memory_kills: int) ->
     return "disk_full" if is_full or "No space left on device" in last_line else "exited"
 
 
-def _out_of_memory_kills() -> int:
-    """How often the kernel killed for memory in this control group since it exists; 0 where that is not told."""
+def _out_of_memory_kills(root: Path = Path("/")) -> int:
+    """How often the kernel killed for memory in this process's control group since it exists; 0 where none tells.
+
+    Args:
+        root: where proc and sys are.
+    """
     try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
-        events = Path(f"/sys/fs/cgroup{group}/memory.events").read_text()
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
     except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in events.splitlines() if line.startswith("oom_kill "))
+    kills = 0
+    for _number, controllers, path in (group for group in groups if len(group) == 3):
+        if not controllers:  # version 2: one tree for all
+            counters = root / f"sys/fs/cgroup{path}/memory.events"
+        elif "memory" in controllers.split(","):
+            counters = root / f"sys/fs/cgroup/memory{path}/memory.oom_control"
+        else:
+            continue
+        with contextlib.suppress(OSError):
+            kills += sum(
+                int(line.split()[1]) for line in counters.read_text().splitlines() if line.startswith("oom_kill ")
+            )
+    return kills
 
 
 if __name__ == "__main__":
