@@ -30,7 +30,7 @@ from tui.control.usage import MachineUsage, UsageMeter
 from tui.control.views import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.messages import ActionDone, ActionFailed
-from tui.outside import file_mark, has_terminal
+from tui.outside import end_with_terminal, file_mark
 from tui.panes.chart import METRICS, ChartPane
 from tui.panes.log import LogPane
 from tui.panes.runs import RunsPane
@@ -73,7 +73,6 @@ class RoomApp(App[None]):
         self._usage: MachineUsage | None = None
         self._watched = file
         self._file_mark = file_mark(file)
-        self._had_terminal = has_terminal()
         self._room = RoomScreen()
 
     def get_default_screen(self) -> Screen[None]:
@@ -95,9 +94,6 @@ class RoomApp(App[None]):
 
     def poll(self) -> None:
         """Take in what changed on disk and show it."""
-        if self._had_terminal and not has_terminal():
-            self.exit(return_code=128 + signal.SIGHUP)
-            return
         self._reload_file()
         if self.watcher.poll() or not self._tick:
             self._tick += 1
@@ -288,5 +284,6 @@ class RoomApp(App[None]):
 def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) -> int:
     """Run the room until it is left; returns the process's exit code."""
     app = RoomApp(file, runs_dir, readonly=readonly, plain=plain)
+    end_with_terminal()
     app.run()
     return app.return_code or 0
