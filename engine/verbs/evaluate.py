@@ -156,9 +156,10 @@ def _evaluate(
     from engine.evaluation.evaluator import eval_line, evaluate_queries
     from engine.post_training.applied import apply_fitted
     from engine.run.evals import EvalReport
-    from engine.training.checkpoint import load_model
+    from engine.training.checkpoint import load_model, try_first
 
     folder = find_checkpoint(checkpoint)
+    try_first(folder)
     loaded = load_model(folder, pick_device(device))
     meta = loaded.meta
     began = time.monotonic()
