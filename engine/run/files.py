@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
+
+from engine.run.process import identify
+
+_TEMPORARY = re.compile(r"\..+\.([0-9]+)\.tmp")
+"""What `write_atomically` calls its temporary files; the number is the writer's process id."""
 
 
 def open_regular(path: Path) -> int:
@@ -64,3 +70,11 @@ def sync_folder(folder: Path) -> None:
 def user_cache(name: str) -> Path:
     """The user's folder of this program for what can be made again, and deleted at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvm-tui" / name
+def clear_temporaries(folder: Path) -> None:
+    """Remove, here and below, the temporary files whose writers are dead; whoever has their process id keeps one."""
+    for file in folder.rglob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(file.name)
+        if match and identify(int(match[1])) is None:
+            file.unlink(missing_ok=True)
+
+

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from engine.run.files import open_regular
+from engine.run.files import clear_temporaries, open_regular
 from engine.run.process import boot_id, identify
 
 GRACE_S = 10.0
@@ -77,6 +77,7 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     log_fd = os.open(run_dir / "output.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.chdir(run_dir)
     null = os.open(os.devnull, os.O_RDONLY)
+    clear_temporaries(run_dir)
     for fd, target in ((null, 0), (log_fd, 1), (log_fd, 2)):
         os.dup2(fd, target)
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()

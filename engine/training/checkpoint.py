@@ -214,6 +214,15 @@ def has_checkpoint(folder: Path) -> bool:
     return any(place.exists() for place in _places(folder))
 
 
+def clear_leftovers(checkpoints: Path) -> None:
+    """Remove what a killed save has left beside checkpoints that are whole; for who holds the run's lock."""
+    for leftover in [*checkpoints.glob(".*.new"), *checkpoints.glob(".*.old")]:
+        with contextlib.suppress(ConfigError):
+            _verify(checkpoints / leftover.name[1:-4], (MODEL_FILE, TRAINING_FILE))
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+_FORMATS: dict[Kind, str] = {"training": "a training state", "safetensors": "safetensors"}
 _REMEDY = "Use another checkpoint of the run, or train again."
 
 
