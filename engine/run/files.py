@@ -43,6 +43,24 @@ def read_regular(path: Path, limit: int) -> bytes:
     return data
 
 
+def why_unsafe(path: Path) -> str:
+    """Why somebody else may have put a command into a folder or file, and how to mend it; empty if nobody can have.
+
+    A run's spec.json holds the command that is executed, so whoever can write it acts as this user.
+
+    Raises:
+        OSError: it is not there, or closed to this user.
+    """
+    info = path.stat()
+    if info.st_uid != os.geteuid():
+        return f"it belongs to another user (uid {info.st_uid}). Copy it to a folder of your own to use it"
+    if info.st_mode & stat.S_IWOTH:
+        return (
+            f"anybody may write in it (mode {info.st_mode & 0o7777:04o}). If you trust what it holds: chmod o-w {path}"
+        )
+    return ""
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file whole: temporary file, fsync, rename, fsync of the folder. On failure the old one stays."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -58,6 +76,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def clear_temporaries(folder: Path) -> None:
+    """Remove, here and below, the temporary files whose writers are dead; whoever has their process id keeps one."""
+    for file in folder.rglob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(file.name)
+        if match and identify(int(match[1])) is None:
+            file.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in this folder survive a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -70,11 +96,3 @@ def sync_folder(folder: Path) -> None:
 def user_cache(name: str) -> Path:
     """The user's folder of this program for what can be made again, and deleted at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvm-tui" / name
-def clear_temporaries(folder: Path) -> None:
-    """Remove, here and below, the temporary files whose writers are dead; whoever has their process id keeps one."""
-    for file in folder.rglob(".*.tmp"):
-        match = _TEMPORARY.fullmatch(file.name)
-        if match and identify(int(match[1])) is None:
-            file.unlink(missing_ok=True)
-
-

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from engine.run.files import clear_temporaries, open_regular
+from engine.run.files import clear_temporaries, open_regular, why_unsafe
 from engine.run.process import boot_id, identify
 
 GRACE_S = 10.0
@@ -41,6 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     """Detach, start, report; see the module."""
     run_dir = Path((argv or sys.argv[1:])[0]).absolute()
     lock_fd = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    for path in (run_dir, run_dir / "spec.json"):
+        reason = why_unsafe(path) if path.exists() else ""
+        if reason:
+            print(f"{path}: refused: {reason}", file=sys.stderr)  # noqa: T201
+            return 2
     for _ in range(50):  # a prober's shared lock lasts microseconds; an owner's lasts
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,11 +78,11 @@ def main(argv: list[str] | None = None) -> int:
 def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     spec = json.loads((run_dir / "spec.json").read_text())
     _write_in_place(run_dir / "exit.json", b"")
+    clear_temporaries(run_dir)
     (run_dir / "stop").unlink(missing_ok=True)  # it was meant for the attempt before this one
     log_fd = os.open(run_dir / "output.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.chdir(run_dir)
     null = os.open(os.devnull, os.O_RDONLY)
-    clear_temporaries(run_dir)
     for fd, target in ((null, 0), (log_fd, 1), (log_fd, 2)):
         os.dup2(fd, target)
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
