@@ -21,6 +21,7 @@ from types import FrameType
 
 from engine.run.files import clear_temporaries, open_regular, why_unsafe
 from engine.run.process import boot_id, identify
+from engine.run.secrets import without_secrets
 
 GRACE_S = 10.0
 """From TERM to KILL. An engine needs a step and a checkpoint, below 3 s for the models measured here."""
@@ -40,12 +41,12 @@ LOCK_FD_VARIABLE = "LVM_LOCK_FD"
 def main(argv: list[str] | None = None) -> int:
     """Detach, start, report; see the module."""
     run_dir = Path((argv or sys.argv[1:])[0]).absolute()
-    lock_fd = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     for path in (run_dir, run_dir / "spec.json"):
         reason = why_unsafe(path) if path.exists() else ""
         if reason:
             print(f"{path}: refused: {reason}", file=sys.stderr)  # noqa: T201
             return 2
+    lock_fd = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     for _ in range(50):  # a prober's shared lock lasts microseconds; an owner's lasts
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,8 +78,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     spec = json.loads((run_dir / "spec.json").read_text())
-    _write_in_place(run_dir / "exit.json", b"")
     clear_temporaries(run_dir)
+    _write_in_place(run_dir / "exit.json", b"")
     (run_dir / "stop").unlink(missing_ok=True)  # it was meant for the attempt before this one
     log_fd = os.open(run_dir / "output.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.chdir(run_dir)
@@ -119,7 +120,7 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
         "kind": "never_started" if problem else _kind(run_dir, code, last, _out_of_memory_kills() - kills_before),
         "wall_s": round(time.monotonic() - began, 3),
         "maxrss_bytes": usage.ru_maxrss * scale,
-        "last_line": last[:LAST_LINE],
+        "last_line": without_secrets(last)[:LAST_LINE],
     }
     _write_in_place(run_dir / "exit.json", json.dumps(ended).encode())
     return shell_code

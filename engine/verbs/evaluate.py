@@ -14,6 +14,7 @@ import msgspec
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
 from engine.run.files import user_cache
+from engine.run.secrets import shown_argv
 from engine.run.settings import EvalConfig
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _evaluate(
     report = EvalReport(
         name=out.stem if out else "",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        argv=sys.argv,
+        argv=shown_argv(sys.argv),
         checkpoint=str(folder.absolute()),
         checkpoint_sha256=meta.sha256["model.safetensors"],
         epoch=meta.epoch,
