@@ -21,6 +21,8 @@ _ROW = "fault_row"
 _FIGURE = "fault_figure"
 _told: dict[int, list[str]] = {}
 """By row: what its tests came to, in the order they ended."""
+_passed: dict[int, int] = {}
+"""By row: how many of its tests passed."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,6 +48,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         entries.append(f"not here: {reason.removeprefix('Skipped: ')}")
     elif report.when == "call":
         entries += [value for name, value in report.user_properties if name == _FIGURE]
+        _passed[told[_ROW]] = 1 + _passed.get(told[_ROW], 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -56,7 +59,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     target = os.environ.get("FAULTS_TABLE")
     for number, row in ROWS.items():
         if number in _told or target:
-            figures = "; ".join(dict.fromkeys(_told.get(number, []))) or "not run"
+            passed = f"{_passed[number]} passed" if number in _passed else "not run"
+            figures = "; ".join(dict.fromkeys(_told.get(number, []))) or passed
             lines.append(f"| {number} | {row.fault} | {row.expected} | {figures} |")
     terminalreporter.section("faults")
     terminalreporter.write_line("\n".join(lines))

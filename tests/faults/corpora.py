@@ -74,7 +74,7 @@ ESCAPES = (
     "\x1b_PWNED\x1b\\",
     "\x1b^PWNED\x1b\\",
     "\x1bXPWNED\x1b\\",
-    "\x1bkPWNED\x1b\\",
+    "\x1bktitle\x1b\\",
     "\x1b[2J\x1b[6n\x1bc",
     "\x1b[?1049l\x1b[?2004h\x1b[21t",
     "\x9b6n\x9d0;PWNED\x9c\x90PWNED\x9c\x9fPWNED\x9c",
@@ -201,7 +201,7 @@ def _toml(value: Any) -> str:
 
 # ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-BAD_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", "null", '"0.9"', "true", "[0.9]", "{}", "9" * 5000, "-0", "2")
+BAD_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", "null", '"0.9"', "true", "[0.9]", "{}", "9" * 5000, "0x1", "-")
 """What may stand where a metric should, as JSON or nearly."""
 
 BAD_JSONS: dict[str, bytes] = {
@@ -222,7 +222,7 @@ BAD_JSONS: dict[str, bytes] = {
     "torn": b'[{"epoch": 2, "val_cos',
     "zeros": bytes(4096),
     "not UTF-8": b'[{"epoch": 2, "\xff": 1}]',
-    "10 MB": b'[{"epoch": 2, "note": "' + b"x" * 10_000_000 + b'"}]',
+    "17 MB": b'[{"epoch": 2, "note": "' + b"x" * 17_000_000 + b'"}]',
 }
 
 

@@ -85,6 +85,26 @@ class Folder:
                 end(RunDirectory(job))
 
 
+class Tmux:
+    """A tmux server of its own."""
+
+    def __init__(self) -> None:
+        self._socket = f"lvm-faults-{os.getpid()}"
+
+    def __call__(self, *arguments: str) -> str:
+        done = subprocess.run(["tmux", "-L", self._socket, *arguments], capture_output=True, text=True, check=False)
+        return done.stdout
+
+    def open(self, command: str, **environment: str) -> None:
+        """A session that runs a command."""
+        options = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
+        self("-f", "/dev/null", "new-session", "-d", "-x", "160", "-y", "45", *options, command)
+
+    def wait_shown(self, text: str) -> None:
+        """Wait until a text is on the screen."""
+        wait_until(lambda: text in self("capture-pane", "-p"))
+
+
 def state_of(run: RunDirectory) -> RunState:
     """What its events say."""
     return fold(read_events(run.events_file))

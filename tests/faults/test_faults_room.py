@@ -8,12 +8,11 @@ import random
 import shlex
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from fault_runs import EPOCH_S, FAKE_ROOM, Figure, Folder, Open, exit_of, state_of, status_of, times
+from fault_runs import EPOCH_S, FAKE_ROOM, Figure, Folder, Open, Tmux, exit_of, state_of, status_of, times
 from processes import wait_until
 from pty_room import PtyRoom, wait_for
 
@@ -94,26 +93,6 @@ def test_a_room_whose_terminal_is_closed_ends_by_itself(
         slowest = max(slowest, seconds_until_gone(room))
     assert slowest < 3.0
     figure(f"{request.node.callspec.id}: {count}/{count} gone within {slowest:.1f} s")
-
-
-class Tmux:
-    """A tmux server of its own."""
-
-    def __init__(self) -> None:
-        self._socket = f"lvm-faults-{os.getpid()}"
-
-    def __call__(self, *arguments: str) -> str:
-        done = subprocess.run(["tmux", "-L", self._socket, *arguments], capture_output=True, text=True, check=False)
-        return done.stdout
-
-    def open(self, command: str, **environment: str) -> None:
-        """A session that runs a command."""
-        options = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
-        self("-f", "/dev/null", "new-session", "-d", "-x", "160", "-y", "45", *options, command)
-
-    def wait_shown(self, text: str) -> None:
-        """Wait until a text is on the screen."""
-        wait_until(lambda: text in self("capture-pane", "-p"))
 
 
 def launch_in_tmux(tmux: Tmux, folder: Folder) -> RunDirectory:
