@@ -121,7 +121,7 @@ def train(options: argparse.Namespace) -> int:
         step += 1
         epoch = -(-step // STEPS)
         if run.stop_file.exists():
-            saved.write_text(str(step))
+            write_atomically(saved, str(step).encode())
             writer.write(CheckpointSaved(label="last", epoch=epoch, step=step, val_cosine=None, bytes=2, seconds=0.0))
             writer.write(RunStopped(epoch=epoch, step=step))
             return 0
@@ -129,7 +129,7 @@ def train(options: argparse.Namespace) -> int:
             value = values[min(epoch, len(values)) - 1]
             record = make_record(epoch, step, value, options.epoch_s)
             write_epoch(writer, record, gates)
-            saved.write_text(str(step))
+            write_atomically(saved, str(step).encode())
             writer.write(CheckpointSaved(label="best", epoch=epoch, step=step, val_cosine=value, bytes=2, seconds=0.0))
             history.append(msgspec.to_builtins(record))
             write_atomically(run.history_file, json.dumps(history).encode())
