@@ -6,6 +6,7 @@ take, and a time; only a file that it has opened and used is then opened here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -66,7 +67,8 @@ def main() -> int:
     }
     opened_by = openers[kind]()
     limit = _address_space() + int(memory)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with contextlib.suppress(ValueError):  # some systems have no such limit; the child is still none of this process
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
         opened_by(path)
     except MemoryError:

@@ -179,7 +179,7 @@ print(len(list_runs(Path(sys.argv[1]))))
 """
 
 
-def tui(*arguments: str, timeout_s: float = 3) -> subprocess.CompletedProcess[str]:
+def tui(*arguments: str, timeout_s: float = 20) -> subprocess.CompletedProcess[str]:
     """The headless command as a process of its own; hanging is a failure."""
     command = [sys.executable, "-m", "tui", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)

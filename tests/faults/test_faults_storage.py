@@ -73,7 +73,7 @@ def test_a_checkpoint_that_was_whole_is_never_lost_to_a_kill_while_the_next_is_s
     count = times(100, 12)
     here = Path(__file__).parent
     command = [sys.executable, "-c", SAVES_AND_DIES, str(here), str(tmp_path), str(count), "1", "1000"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=times(1800, 200))
     assert done.returncode == 0, done.stderr
     figure(f"{count}/{count} kills at {int(done.stdout) / 1e6:.0f} MB; never one older than the last that was whole")
 
