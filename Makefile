@@ -3,7 +3,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow lint snapshots screenshots bench setup clean
+.PHONY: run test test-slow faults lint snapshots screenshots bench setup clean
 
 run: $(VENV)/.installed ## set up what is missing and open the control room
 	@$(VENV)/bin/lvm-tui $(ARGS)
@@ -17,10 +17,13 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/lint-imports --no-cache
 
 test: lint ## lint, types, import contracts, tests
-	$(PYTHON) -m pytest -m "not slow" $(ARGS)
+	$(PYTHON) -m pytest -m "not slow and not faults" $(ARGS)
 
 test-slow: $(VENV)/.installed-dev ## what takes longer
 	$(PYTHON) -m pytest -m slow $(ARGS)
+
+faults: $(VENV)/.installed-dev ## inject every fault for real; TABLE=docs/faults.md writes the figures down, FAULTS_FULL=1 repeats in full
+	FAULTS_TABLE=$(TABLE) $(PYTHON) -m pytest tests/faults -m faults $(ARGS)
 
 snapshots: $(VENV)/.installed-dev ## redraw the snapshot files after a wanted change of the screen
 	$(PYTHON) -m pytest tests/tui -m "not slow" --snapshot-update $(ARGS)

@@ -13,6 +13,7 @@ from typing import ParamSpec
 import click
 
 from engine.run.convert import ConfigError
+from engine.run.secrets import without_secrets
 
 P = ParamSpec("P")
 
@@ -65,13 +66,13 @@ def user_errors(body: Callable[P, int | None]) -> Callable[P, None]:
         try:
             code = body(*args, **kwargs) or 0
         except (ConfigError, OSError) as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {without_secrets(str(error))}", err=True)
             code = 2
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             code = 130
         except Exception:  # a defect of ours; Python's own exit code would be that of a missed gate
-            traceback.print_exc()
+            click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
             code = 2
         try:
             sys.stdout.flush()

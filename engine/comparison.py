@@ -24,6 +24,7 @@ from engine.run.directory import RunDirectory, launch_lock
 from engine.run.evals import EvalReport, Intervals, RetrievalFigures, read_report
 from engine.run.events import EpochRecord, RunFinished, RunStopped, read_events
 from engine.run.runs_file import RunsFile
+from engine.run.secrets import shown_argv
 from engine.run.settings import ModelConfig, PatchValue, RunConfig
 from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import RunState, fold
@@ -142,7 +143,7 @@ def compare_models(
     }
     return ModelTable(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        argv=sys.argv,
+        argv=shown_argv(sys.argv),
         corpus=runs.data.corpus,
         num_queries=report.num_queries if report else 0,
         payload_rule=report.payload_rule if report else "",

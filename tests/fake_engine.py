@@ -123,7 +123,7 @@ def train(options: argparse.Namespace) -> int:
         step += 1
         epoch = -(-step // STEPS)
         if run.stop_file.exists():
-            saved.write_text(str(step))
+            write_atomically(saved, str(step).encode())
             writer.write(CheckpointSaved(label="last", epoch=epoch, step=step, val_cosine=None, bytes=2, seconds=0.0))
             writer.write(RunStopped(epoch=epoch, step=step))
             return 0
@@ -134,7 +134,7 @@ def train(options: argparse.Namespace) -> int:
                 lr = run.read_spec().config.optimizer.lr
                 record = msgspec.structs.replace(record, lr=lr, update_ratio=lr * options.update_per_lr)
             write_epoch(writer, record, gates)
-            saved.write_text(str(step))
+            write_atomically(saved, str(step).encode())
             writer.write(CheckpointSaved(label="best", epoch=epoch, step=step, val_cosine=value, bytes=2, seconds=0.0))
             history.append(msgspec.to_builtins(record))
             write_atomically(run.history_file, json.dumps(history).encode())

@@ -11,10 +11,11 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
+PROGRAM = (sys.executable, "-m", "tui")
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float, what: str) -> None:
@@ -33,14 +34,21 @@ def wait_for(condition: Callable[[], object], timeout_s: float, what: str) -> No
 class PtyRoom:
     """`lvm-tui` on a pseudo-terminal of 160x45."""
 
-    def __init__(self, runs_dir: Path, *, config: Path = TOP / "runs.toml", size: tuple[int, int] = (160, 45)) -> None:
+    def __init__(
+        self,
+        runs_dir: Path,
+        *,
+        config: Path = TOP / "runs.toml",
+        size: tuple[int, int] = (160, 45),
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self.output = b""
         self.exit_code: int | None = None
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.environ.update(TERM="xterm-256color", COLUMNS=str(size[0]), LINES=str(size[1]))
-            command = [sys.executable, "-m", "tui", "--config", str(config), "--runs-dir", str(runs_dir)]
-            os.execv(sys.executable, command)
+            command = [*program, "--config", str(config), "--runs-dir", str(runs_dir)]
+            os.execvp(command[0], command)
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
 
     def press(self, keys: str) -> None:
@@ -90,6 +98,6 @@ class PtyRoom:
         """Leave nothing behind."""
         if not self.has_ended():
             self.kill()
-            os.waitpid(self.pid, 0)
+            self.exit_code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         if self.master >= 0:
-            os.close(self.master)
+            self.hang_up()

@@ -5,7 +5,6 @@ It decides nothing: judgement is in `tui.control`, looks are in the panes.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,7 +28,7 @@ from tui.control.usage import MachineUsage, UsageMeter
 from tui.control.views import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.messages import ActionDone, ActionFailed
-from tui.outside import file_mark, has_terminal, on_signals
+from tui.outside import end_with_terminal, file_mark, on_signals
 from tui.panes.chart import ChartPane
 from tui.panes.log import LogPane
 from tui.panes.runs import RunsPane
@@ -74,7 +73,6 @@ class RoomApp(App[None]):
         self._usage: MachineUsage | None = None
         self._watched = file
         self._file_mark = file_mark(file)
-        self._had_terminal = has_terminal()
         self._room = RoomScreen()
 
     def get_default_screen(self) -> Screen[None]:
@@ -100,9 +98,6 @@ class RoomApp(App[None]):
 
     def poll(self) -> None:
         """Take in what changed on disk and show it."""
-        if self._had_terminal and not has_terminal():
-            self.exit(return_code=128 + signal.SIGHUP)
-            return
         self._reload_file()
         if self._news.poll() or not self._tick:
             self._tick += 1
@@ -284,6 +279,7 @@ class RoomApp(App[None]):
 def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) -> int:
     """Run the room until it is left; returns the process's exit code."""
     app = RoomApp(file, runs_dir, readonly=readonly, plain=plain)
+    end_with_terminal()
     try:
         app.run()
     finally:  # its thread would keep the process alive

@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from engine.run.convert import ConfigError
-from engine.run.directory import find_run, is_locked
+from engine.run.directory import find_run, is_locked, refuse_unsafe
 from engine.run.runs_file import RunsFile, find_runs_file, load_runs
 from tui.control.actions import Actions
 from tui.control.launcher import wait_until_ended
@@ -118,6 +118,8 @@ def open_place(config: str | None, runs_dir: str | None) -> Place:
     if chosen and Path(chosen).exists() and not Path(chosen).is_dir():
         raise ConfigError(f"--runs-dir {chosen}: not a folder. Name the folder that holds the runs, or a new one.")
     runs = Path(chosen).absolute() if chosen else file.runs_dir
+    if runs.exists():
+        refuse_unsafe(runs)
     given = context.find_root().params.get("readonly", False)
     return Place(file, runs, readonly=given or file.room.readonly)
 

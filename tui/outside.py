@@ -6,10 +6,17 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from engine.run.runs_file import RunsFile
+
+LOOK_S = 0.5
+"""Between two looks at the terminal."""
+LEAVE_S = 1.0
+"""For a room without a terminal to close itself."""
 
 
 def file_mark(file: RunsFile) -> tuple[int, ...]:
@@ -25,7 +32,26 @@ def _mark(path: Path) -> tuple[int, int]:
     return info.st_mtime_ns, info.st_size
 
 
-def has_terminal() -> bool:
+def end_with_terminal() -> None:
+    """From now on, end this process when the terminal it has is gone; does nothing where it has none.
+
+    The room is hung up on first, and closes itself. It may not be able to: the toolkit's writing thread dies with the
+    terminal, and the event loop then waits for it for ever. So this looks from a thread of its own, and ends the
+    process after a second whatever the loop does.
+    """
+    if _has_terminal():
+        threading.Thread(target=_wait_for_hang_up, name="terminal", daemon=True).start()
+
+
+def _wait_for_hang_up() -> None:
+    while _has_terminal():
+        time.sleep(LOOK_S)
+    os.kill(os.getpid(), signal.SIGHUP)
+    time.sleep(LEAVE_S)
+    os._exit(128 + signal.SIGHUP)
+
+
+def _has_terminal() -> bool:
     """Whether standard input is a terminal that has not been hung up."""
     return sys.__stdin__ is not None and sys.__stdin__.isatty()
 

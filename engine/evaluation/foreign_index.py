@@ -1,7 +1,7 @@
 """An index that somebody else built, opened only after it has proved to hold the payload's vectors.
 
 An index of other vectors gives answers all the same, and every one of them is wrong. So before it is searched, some of
-the payload's own vectors are looked up in it, and they must find themselves.
+the payload's own vectors are looked up in it, and they must find themselves. Before that a child has opened it.
 
 Legend: N chunks, D vector width.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from engine.data.corpus import FloatArray, IndexArray
 from engine.data.payload_corpus import PayloadKeys
 from engine.evaluation.retrieval import ChunkIndex
+from engine.quarantine import why_unopenable
 from engine.run.convert import ConfigError
 
 FOUND_AT_LEAST = 0.5
@@ -100,13 +101,12 @@ def _read(path: Path, vectors: FloatArray) -> Any:
             f"{path}: is no index of the payload: it has {num_bytes / 1e9:.1f} GB, and {limit / 1e9:.1f} GB would be "
             "much for these vectors. Give the index that was built from the payload."
         )
-    try:
-        index = faiss.read_index(str(path))
-    except RuntimeError as error:  # FAISS's own message is a page of source lines
-        reason = str(error).splitlines()[0][:200]
+    reason = why_unopenable("faiss", path)
+    if reason:
         raise ConfigError(
             f"{path}: is no whole FAISS index ({reason}). Copy it again, or leave --faiss out: one is then built."
-        ) from None
+        )
+    index = faiss.read_index(str(path))
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise ConfigError(
             f"{path}: does not search by inner product. Build it with faiss.METRIC_INNER_PRODUCT from unit vectors, or "

@@ -31,7 +31,7 @@ from engine.evaluation.fastscan import (
 )
 from engine.evaluation.metrics import Ranks
 from engine.run.evals import IndexOrigin
-from engine.run.files import write_atomically
+from engine.run.files import clear_temporaries, write_atomically
 
 INDEX_FILE = "index.faiss"
 _POINTS_PER_LIST = 39
@@ -307,6 +307,7 @@ def _keep(index: Any, manifest: IndexManifest, home: Path) -> None:
     import faiss
 
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clear_temporaries(home)
     temporary = home / f".{INDEX_FILE}.{os.getpid()}.tmp"
     try:
         faiss.write_index(index, str(temporary))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
+from engine.quarantine import why_unopenable
 from engine.run.convert import ConfigError
 from engine.run.files import open_regular, write_atomically
 
@@ -66,6 +67,9 @@ def read_fitted(
     again = f"Fit again with `lvm-engine {verb}`."
     try:
         os.close(open_regular(path))  # safetensors says less of a missing file
+        reason = why_unopenable("safetensors", path)
+        if reason:
+            raise ValueError(reason)
         with safe_open(path, framework="np") as opened:
             meta = msgspec.json.decode((opened.metadata() or {}).get(_KEY, ""), type=kind)
             arrays: Arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 # no mapping

@@ -27,7 +27,7 @@ from engine.evaluation.retrieval import search_exactly
 from engine.evaluation.searched import open_searched
 from engine.run.convert import ConfigError
 from engine.run.heads import Judged
-from engine.training.checkpoint import CheckpointMeta, load_model
+from engine.training.checkpoint import CheckpointMeta, load_model, try_first
 
 FOLDS = 5
 """Of cross-validation on the fitting articles."""
@@ -113,6 +113,7 @@ def open_held_out(checkpoint: Path, corpus_name: str, *, fit_limit: int, limit: 
     """
     from engine.device import pick_device
 
+    try_first(checkpoint)
     loaded = load_model(checkpoint, pick_device("cpu"))
     meta = loaded.meta
     searched = open_searched(checkpoint, meta, corpus_name)

@@ -27,6 +27,7 @@ from engine.preflight.subject import Subject
 from engine.preflight.vectors import describe_spread, judge_duplicates, judge_finite, judge_lengths
 from engine.run.files import user_cache, write_atomically
 from engine.run.preflight import MAX_REPORT, PreflightItem, PreflightReport
+from engine.run.secrets import shown_argv
 from engine.run.settings import DataConfig, Gate
 
 WORTH_KEEPING_S = 0.5
@@ -95,7 +96,7 @@ def run_preflight(
             _keep(cache, key, measured)
     return PreflightReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        argv=sys.argv,
+        argv=shown_argv(sys.argv),
         data=subject.name,
         data_sha256=digest,
         seconds=round(time.monotonic() - began, 3),

@@ -21,7 +21,7 @@ from msgspec import Struct
 from engine.run.convert import ConfigError
 from engine.run.evals import EvalReport, read_report
 from engine.run.events import EpochRecord
-from engine.run.files import open_regular, read_regular, write_atomically
+from engine.run.files import open_regular, read_regular, why_unsafe, write_atomically
 from engine.run.process import Identity, boot_id, is_alive
 from engine.run.spec import RunSpec
 
@@ -111,10 +111,10 @@ class RunDirectory:
             spec_for: makes the spec once the id is known.
 
         Raises:
-            ConfigError: the numbers are used up.
+            ConfigError: the numbers are used up, or others may write in the folder of the runs.
             OSError: the folder or the spec cannot be written; no folder stays behind.
         """
-        runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_runs_dir(runs_dir)
         for number in range(1 + max((_number(run.id) for run in list_runs(runs_dir)), default=0), MAX_NUMBER + 1):
             directory = cls(runs_dir / f"{name}-{number:04d}")
             with suppress(FileExistsError):
@@ -134,10 +134,14 @@ class RunDirectory:
         """The frozen spec.
 
         Raises:
-            ConfigError: it is missing or damaged.
+            ConfigError: it is missing or damaged, or another user may have written it.
         """
         try:
+            for path in (self.path, self.spec_file):
+                refuse_unsafe(path)
             return msgspec.json.decode(read_regular(self.spec_file, MAX_JSON), type=RunSpec)
+        except ConfigError:
+            raise
         except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
             raise ConfigError(f"{self.spec_file}: cannot be read as a run's spec: {error}") from None
 
@@ -166,6 +170,29 @@ class RunDirectory:
     def read_history(self) -> list[EpochRecord]:
         """The rows of history.json; empty where there is none."""
         return _read_struct(self.history_file, list[EpochRecord]) or []
+
+
+def make_runs_dir(runs_dir: Path) -> None:
+    """Make the folder of the runs, for this user alone, if it is not there.
+
+    Raises:
+        ConfigError: it is there and another user may write in it.
+        OSError: it cannot be made.
+    """
+    runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    refuse_unsafe(runs_dir)
+
+
+def refuse_unsafe(path: Path) -> None:
+    """Refuse what another user may have written a command into.
+
+    Raises:
+        ConfigError: another user may have; says how to mend it.
+        OSError: it is not there.
+    """
+    reason = why_unsafe(path)
+    if reason:
+        raise ConfigError(f"{path}: refused: {reason}.")
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
@@ -210,8 +237,12 @@ def is_locked(lock: Path) -> bool:
 
 @contextmanager
 def launch_lock(runs_dir: Path) -> Iterator[None]:
-    """Hold the folder's launch lock: what is checked under it cannot have changed when the run is made."""
-    runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Hold the folder's launch lock: what is checked under it cannot have changed when the run is made.
+
+    Raises:
+        ConfigError: others may write in the folder.
+    """
+    make_runs_dir(runs_dir)
     fd = os.open(runs_dir / ".launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

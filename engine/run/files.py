@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
+
+from engine.run.process import identify
+
+_TEMPORARY = re.compile(r"\..+\.([0-9]+)\.tmp")
+"""What `write_atomically` calls its temporary files; the number is the writer's process id."""
 
 
 def open_regular(path: Path) -> int:
@@ -37,6 +43,24 @@ def read_regular(path: Path, limit: int) -> bytes:
     return data
 
 
+def why_unsafe(path: Path) -> str:
+    """Why somebody else may have put a command into a folder or file, and how to mend it; empty if nobody can have.
+
+    A run's spec.json holds the command that is executed, so whoever can write it acts as this user.
+
+    Raises:
+        OSError: it is not there, or closed to this user.
+    """
+    info = path.stat()
+    if info.st_uid != os.geteuid():
+        return f"it belongs to another user (uid {info.st_uid}). Copy it to a folder of your own to use it"
+    if info.st_mode & stat.S_IWOTH:
+        return (
+            f"anybody may write in it (mode {info.st_mode & 0o7777:04o}). If you trust what it holds: chmod o-w {path}"
+        )
+    return ""
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file whole: temporary file, fsync, rename, fsync of the folder. On failure the old one stays."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -50,6 +74,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Remove, here and below, the temporary files whose writers are dead; whoever has their process id keeps one."""
+    for file in folder.rglob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(file.name)
+        if match and identify(int(match[1])) is None:
+            file.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

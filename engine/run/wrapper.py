@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from engine.run.files import open_regular
+from engine.run.files import clear_temporaries, open_regular, why_unsafe
 from engine.run.process import boot_id, identify
+from engine.run.secrets import without_secrets
 
 GRACE_S = 10.0
 """From TERM to KILL. An engine needs a step and a checkpoint, below 3 s for the models measured here."""
@@ -40,6 +41,11 @@ LOCK_FD_VARIABLE = "LVM_LOCK_FD"
 def main(argv: list[str] | None = None) -> int:
     """Detach, start, report; see the module."""
     run_dir = Path((argv or sys.argv[1:])[0]).absolute()
+    for path in (run_dir, run_dir / "spec.json"):
+        reason = why_unsafe(path) if path.exists() else ""
+        if reason:
+            print(f"{path}: refused: {reason}", file=sys.stderr)  # noqa: T201
+            return 2
     lock_fd = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     for _ in range(50):  # a prober's shared lock lasts microseconds; an owner's lasts
         try:
@@ -72,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     spec = json.loads((run_dir / "spec.json").read_text())
+    clear_temporaries(run_dir)
     _write_in_place(run_dir / "exit.json", b"")
     (run_dir / "stop").unlink(missing_ok=True)  # it was meant for the attempt before this one
     log_fd = os.open(run_dir / "output.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -113,7 +120,7 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
         "kind": "never_started" if problem else _kind(run_dir, code, last, _out_of_memory_kills() - kills_before),
         "wall_s": round(time.monotonic() - began, 3),
         "maxrss_bytes": usage.ru_maxrss * scale,
-        "last_line": last[:LAST_LINE],
+        "last_line": without_secrets(last)[:LAST_LINE],
     }
     _write_in_place(run_dir / "exit.json", json.dumps(ended).encode())
     return shell_code
@@ -213,14 +220,29 @@ def _kind(run_dir: Path, code: int, last_line: str, out_of_memory_kills: int) ->
     return "disk_full" if is_full or "No space left on device" in last_line else "exited"
 
 
-def _out_of_memory_kills() -> int:
-    """How often the kernel killed for memory in this control group since it exists; 0 where that is not told."""
+def _out_of_memory_kills(root: Path = Path("/")) -> int:
+    """How often the kernel killed for memory in this process's control group since it exists; 0 where none tells.
+
+    Args:
+        root: where proc and sys are.
+    """
     try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
-        events = Path(f"/sys/fs/cgroup{group}/memory.events").read_text()
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
     except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in events.splitlines() if line.startswith("oom_kill "))
+    kills = 0
+    for _number, controllers, path in (group for group in groups if len(group) == 3):
+        if not controllers:  # version 2: one tree for all
+            counters = root / f"sys/fs/cgroup{path}/memory.events"
+        elif "memory" in controllers.split(","):
+            counters = root / f"sys/fs/cgroup/memory{path}/memory.oom_control"
+        else:
+            continue
+        with contextlib.suppress(OSError):
+            kills += sum(
+                int(line.split()[1]) for line in counters.read_text().splitlines() if line.startswith("oom_kill ")
+            )
+    return kills
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ A kill at any moment leaves a whole checkpoint under one of the three names, and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -31,8 +32,10 @@ from torch import Tensor, nn
 from engine.data.corpus import FloatArray
 from engine.models.heads import ProjectionHead
 from engine.models.registry import build_head, build_model
+from engine.quarantine import Kind, why_unopenable
 from engine.run.convert import ConfigError
-from engine.run.files import sync_folder, write_atomically
+from engine.run.directory import MAX_JSON
+from engine.run.files import open_regular, read_regular, sync_folder, write_atomically
 from engine.run.settings import DataConfig, RunConfig
 
 CHECKPOINT_SCHEMA = 1
@@ -127,6 +130,33 @@ def save_checkpoint(
     return num_bytes
 
 
+def try_first(place: Path, *names: str) -> None:
+    """Open files of a checkpoint that somebody names in a child first; one that is not whole is left to its loader.
+
+    The digests say that a checkpoint is as it was written, not who wrote it.
+
+    Args:
+        place: a checkpoint folder, or a safetensors file.
+        names: of the folder's files; the weights where none is given.
+
+    Raises:
+        ConfigError: a file cannot be opened within the limits.
+    """
+    files = [place]
+    if not place.is_file():
+        names = names or (MODEL_FILE,)
+        try:
+            found, _ = _find_whole(place, names)
+        except ConfigError:
+            return
+        files = [found / name for name in names]
+    for file in files:
+        kind: Kind = "training" if file.name == TRAINING_FILE else "safetensors"
+        reason = why_unopenable(kind, file)
+        if reason:
+            raise ConfigError(f"{file}: cannot be read as {_FORMATS[kind]}: {reason.rstrip('.')}. {_REMEDY}")
+
+
 def load_model(folder: Path, device: torch.device) -> LoadedModel:
     """Build a checkpoint's model and load its weights, verified.
 
@@ -184,6 +214,15 @@ def has_checkpoint(folder: Path) -> bool:
     return any(place.exists() for place in _places(folder))
 
 
+def clear_leftovers(checkpoints: Path) -> None:
+    """Remove what a killed save has left beside checkpoints that are whole; for who holds the run's lock."""
+    for leftover in [*checkpoints.glob(".*.new"), *checkpoints.glob(".*.old")]:
+        with contextlib.suppress(ConfigError):
+            _verify(checkpoints / leftover.name[1:-4], (MODEL_FILE, TRAINING_FILE))
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+_FORMATS: dict[Kind, str] = {"training": "a training state", "safetensors": "safetensors"}
 _REMEDY = "Use another checkpoint of the run, or train again."
 
 
@@ -218,7 +257,7 @@ def _verify(place: Path, names: tuple[str, ...]) -> CheckpointMeta:
             "or checkpoints/last."
         )
     try:
-        meta = msgspec.json.decode((place / META_FILE).read_bytes(), type=CheckpointMeta)
+        meta = msgspec.json.decode(read_regular(place / META_FILE, MAX_JSON), type=CheckpointMeta)
     except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{place / META_FILE}: cannot be read: {_first_line(error)}. {_REMEDY}") from None
     if meta.schema > CHECKPOINT_SCHEMA:
@@ -266,7 +305,7 @@ def _load_weights(file: Path, weights: dict[str, Tensor], model: nn.Module, head
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
+    with os.fdopen(open_regular(file), "rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

@@ -122,6 +122,11 @@ class NegativeQueue:
         """(fill, P) their vectors."""
         return self._vectors[: self.fill]
 
+    def num_bytes(self, *, with_vectors: bool) -> int:
+        """What `state` takes once the queue is full."""
+        vectors = self._vectors.numel() * self._vectors.element_size() if with_vectors else 0
+        return self._windows.nbytes + vectors
+
     def push(self, windows: IndexArray, vectors: Tensor) -> None:
         """Add a step's targets; the oldest entries make room.
 

@@ -28,6 +28,7 @@ from engine.run.events import (
 )
 from engine.run.files import write_atomically
 from engine.run.gates import judge_checks, judge_gate
+from engine.run.secrets import without_secrets
 from engine.run.spec import RunSpec
 from engine.run.state import RunState, fold
 
@@ -135,6 +136,7 @@ class Recorder:
 
     def fail(self, message: str) -> None:
         """The run failed."""
+        message = without_secrets(message)
         log.error("%s", message)
         self.write(RunFailed(message=message))
 

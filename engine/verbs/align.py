@@ -25,6 +25,7 @@ from engine.run.heads import (
     Lift,
     RerankReport,
 )
+from engine.run.secrets import shown_argv
 
 FIGURE_NAMES: dict[Figure, str] = {
     "cosine": "cosine",
@@ -124,7 +125,7 @@ def command(
     data = open_held_out(find_checkpoint(checkpoint), corpus, fit_limit=MAX_FIT, limit=limit, seed=seed)
     fitted = [fit_alignment(data, one, seed=seed) for one in kinds]
     head, best = max(fitted, key=lambda pair: pair[1].mrr10)
-    judged = data.judged(argv=sys.argv, seed=seed, seconds=time.monotonic() - began)
+    judged = data.judged(argv=shown_argv(sys.argv), seed=seed, seconds=time.monotonic() - began)
     report = HeadReport(
         judged=judged,
         maps=[one for _, one in fitted],

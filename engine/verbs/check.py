@@ -121,8 +121,9 @@ def judge_saved_head(place: Path) -> Judgement:
         ConfigError: it cannot be read, or holds no head.
     """
     from engine.models.heads import head_of_weights, verify_projection
-    from engine.training.checkpoint import load_head_weights
+    from engine.training.checkpoint import load_head_weights, try_first
 
+    try_first(place)
     head = head_of_weights(load_head_weights(place))
     if head is None:
         raise ConfigError(

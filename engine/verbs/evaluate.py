@@ -14,6 +14,7 @@ import msgspec
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
 from engine.run.files import user_cache
+from engine.run.secrets import shown_argv
 from engine.run.settings import EvalConfig
 
 if TYPE_CHECKING:
@@ -156,9 +157,10 @@ def _evaluate(
     from engine.evaluation.evaluator import eval_line, evaluate_queries
     from engine.post_training.applied import apply_fitted
     from engine.run.evals import EvalReport
-    from engine.training.checkpoint import load_model
+    from engine.training.checkpoint import load_model, try_first
 
     folder = find_checkpoint(checkpoint)
+    try_first(folder)
     loaded = load_model(folder, pick_device(device))
     meta = loaded.meta
     began = time.monotonic()
@@ -191,7 +193,7 @@ def _evaluate(
     report = EvalReport(
         name=out.stem if out else "",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        argv=sys.argv,
+        argv=shown_argv(sys.argv),
         checkpoint=str(folder.absolute()),
         checkpoint_sha256=meta.sha256["model.safetensors"],
         epoch=meta.epoch,

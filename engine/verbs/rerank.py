@@ -12,6 +12,7 @@ import msgspec
 
 from engine.cli import user_errors
 from engine.run.heads import DECIDES, FeatureSet, Figure, FittedReranker, Lift, RerankModel, RerankReport
+from engine.run.secrets import shown_argv
 from engine.verbs.align import FIGURE_NAMES, OutFiles, describe_judged, fitting_options, lift_lines
 
 MODELS: tuple[RerankModel, ...] = ("logistic", "gbdt", "mmr")
@@ -80,7 +81,7 @@ def command(
     floor = fit_reranker(mean, *floor_lists, best.model, best.features, seed=seed)
     above = over_floor(chosen, floor, judge, seed=seed)
     report = RerankReport(
-        judged=data.judged(argv=sys.argv, seed=seed, seconds=time.monotonic() - began),
+        judged=data.judged(argv=shown_argv(sys.argv), seed=seed, seconds=time.monotonic() - began),
         rerankers=[one.report for one in fitted],
         floor=floor.report,
         over_floor=above,

@@ -191,6 +191,8 @@ def train_recorded(
     from engine.models.floors import measure_floors
     from engine.models.kept_ridge import kept_ridge, ridge_cache
     from engine.preflight.verdict import needs_verdict
+    from engine.training.checkpoint import MODEL_FILE, TRAINING_FILE, clear_leftovers, try_first
+    from engine.training.disk import checkpoint_bytes, refuse_small_disk
     from engine.training.trainer import Trainer
     from engine.training.validation import open_unseen
 
@@ -207,7 +209,11 @@ def train_recorded(
     trainer = Trainer(spec, source, split, device, recorder, stop, open_unseen(spec.data, Path.cwd(), source))
     if plant is not None:
         plant(trainer)  # before it is restored: what was planted may be part of what was saved
+    clear_leftovers(recorder.run.checkpoints)
+    refuse_small_disk(recorder.run.path, spec.config, checkpoint_bytes(trainer.learner))
     if resume:
+        for label in ("last", "best"):
+            try_first(recorder.run.checkpoints / label, MODEL_FILE, TRAINING_FILE)
         trainer.restore()
 
     def measured_floors() -> dict[str, float]:

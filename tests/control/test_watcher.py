@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,8 +26,8 @@ from recorded import (
 from recorded_heads import NO_LIFT, head_report
 from recorded_preflight import preflight_report
 
-from engine.run.directory import Exit, RunDirectory, take_lock
-from engine.run.events import NonFiniteFound, encode_event
+from engine.run.directory import Exit, RunDirectory, find_run, take_lock
+from engine.run.events import Event, NonFiniteFound, WarningRaised, encode_event
 from engine.run.state import Status, fold
 from tui.control import views as views_module
 from tui.control.alerts import alerts_since, look
@@ -286,3 +288,43 @@ def test_a_run_that_exited_keeps_its_reason(tmp_path: Path) -> None:
     write_run(tmp_path, spec, run_events(spec, []), ended=ended)
     view = watch(tmp_path).views[spec.id]
     assert (view.status, view.reason) == (Status.FAILED, "exit 1: ValueError: no such corpus")
+
+
+def stamp_now(events: Sequence[Event]) -> list[Event]:
+    """The same events, of this moment."""
+    return [msgspec.structs.replace(event, t=time.time()) for event in events]
+
+
+def test_a_clock_set_ahead_makes_no_stall_of_a_run_that_was_just_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec()
+    events = run_events(spec, [0.1])
+    run = write_run(tmp_path, spec, stamp_now(events))
+    lock = take_lock(run.lock_file)
+    assert lock is not None
+    watcher = Watcher(tmp_path, 60.0)
+    watcher.poll()
+    assert watcher.views[run.id].status is Status.RUNNING
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 86_400)
+    watcher.poll()
+    assert watcher.views[run.id].status is Status.STALLED, "it was never heard, so the clock of the day is all there is"
+    monkeypatch.setattr(time, "time", real)
+    with run.events_file.open("ab") as file:
+        file.write(encode_event(stamp_now([WarningRaised(message="alive")])[0]))
+    watcher.poll()
+    monkeypatch.setattr(time, "time", lambda: real() + 86_400)
+    watcher.poll()
+    assert watcher.views[run.id].status is Status.RUNNING
+    os.close(lock)
+
+
+def test_damaged_records_are_counted_where_the_status_is(recorded_runs: Path) -> None:
+    run = find_run(recorded_runs, "1")
+    with run.events_file.open("ab") as file:
+        file.write(b"torn\n")
+    watcher = Watcher(recorded_runs, 120.0)
+    watcher.catch_up()
+    assert watcher.views[run.id].reason.endswith("1 record cannot be read")
+    assert "cannot be read" not in watcher.views["amn-0002"].reason

@@ -297,3 +297,22 @@ def test_an_engine_that_fails_on_a_full_disk_has_failed_for_that(
     monkeypatch.setattr(os, "statvfs", lambda _: full)
     assert wrapper._kind(tmp_path, 1, "ValueError: no", 0) == "disk_full"
     assert wrapper._kind(tmp_path, 0, "", 0) == "exited", "what went well did not fail"
+
+
+@pytest.mark.parametrize(
+    ("groups", "counters"),
+    [
+        ("0::/job\n", "sys/fs/cgroup/job/memory.events"),
+        ("9:name=systemd:/\n4:memory:/job\n0::/\n", "sys/fs/cgroup/memory/job/memory.oom_control"),
+        ("5:cpu,memory:/job\n", "sys/fs/cgroup/memory/job/memory.oom_control"),
+    ],
+    ids=["version 2", "both", "version 1"],
+)
+def test_kills_for_memory_are_counted_in_either_version_of_control_groups(
+    tmp_path: Path, groups: str, counters: str
+) -> None:
+    assert wrapper._out_of_memory_kills(tmp_path) == 0, "nothing tells"
+    for name, text in (("proc/self/cgroup", groups), (counters, "low 0\noom_kill_disable 0\noom_kill 3\n")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    assert wrapper._out_of_memory_kills(tmp_path) == 3

@@ -122,6 +122,8 @@ class Watcher:
         self.unreadable: dict[str, str] = {}
         """Run folders whose spec cannot be read, with the reason."""
         self._readers: dict[str, EventReader] = {}
+        self._heard: dict[str, float] = {}
+        """By run: when this watcher last saw it say something new, by a clock that nobody sets."""
         self._settled: dict[str, tuple[int, ...]] = {}
         self._reports: dict[str, dict[Path, tuple[int, object]]] = {}
         """By run and file: when a report was written, and what it says. They are large and seldom change."""
@@ -135,6 +137,7 @@ class Watcher:
         for gone in self.views.keys() - there:
             del self.views[gone]
             self._readers.pop(gone, None)
+            self._heard.pop(gone, None)
             self._reports.pop(gone, None)
             changed = True
         for run in found:
@@ -174,6 +177,8 @@ class Watcher:
         events, restarted = reader.read(EVENT_BUDGET)
         if restarted:
             view.state = RunState()
+        elif events and view.state.last_t and not view.catching_up:
+            self._heard[view.id] = time.monotonic()
         for event in events:
             view.state.apply(event)
         evals, jobs = view.directory.read_evals(), read_jobs(view.directory)
@@ -181,7 +186,12 @@ class Watcher:
         head = self._read(view.directory, view.directory.evals / "align.json", read_head_report)
         reranker = self._read(view.directory, view.directory.evals / "rerank.json", read_rerank_report)
         probe = self._read(view.directory, probe_file(view.directory), read_probe)
-        status, reason = derive_status(view.state, life, time.time(), self.stall_s)
+        heard = self._heard.get(view.id)  # the clock of the day may be set while a run goes on
+        now_s = time.time() if heard is None else view.state.last_t + time.monotonic() - heard
+        status, reason = derive_status(view.state, life, now_s, self.stall_s)
+        if reader.skipped:
+            damaged = f"{reader.skipped} record{'s' if reader.skipped > 1 else ''} cannot be read"
+            reason = "; ".join(filter(None, (reason, damaged)))
         catching_up = reader.behind
         if catching_up and status is Status.STALLED:  # its newest events are not read yet
             status, reason = Status.RUNNING, ""

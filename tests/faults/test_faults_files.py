@@ -1,4 +1,4 @@
-"""Faults with real processes: logs that vanish, undos that are cut short, folders and files that somebody else made."""
+"""Rows 15, 26, 35 and 42: undos that are cut short, folders and files that somebody else made or took away."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ def become_endless(log: Path) -> None:
     log.symlink_to("/dev/zero")
 
 
+@pytest.mark.faults(26)
 @pytest.mark.parametrize("fate", [truncate, delete, rotate, become_folder, become_fifo, become_endless])
 def test_how_an_engine_ended_is_known_whatever_became_of_its_log(
     failing: RunDirectory, fate: Callable[[Path], None]
@@ -125,6 +126,7 @@ def restart(file: RunsFile, engine: list[str]) -> tuple[RunDirectory, RunDirecto
     return parent, child
 
 
+@pytest.mark.faults(15)
 def test_an_undo_that_was_killed_half_way_is_offered_again(runs_file: RunsFile, fake_engine: list[str]) -> None:
     parent, child = restart(runs_file, fake_engine)
     room = subprocess.Popen([sys.executable, "-c", UNDO, runs_file.path])
@@ -136,6 +138,7 @@ def test_an_undo_that_was_killed_half_way_is_offered_again(runs_file: RunsFile, 
     assert actions.check_undo().child == child.id
 
 
+@pytest.mark.faults(15)
 def test_of_two_undos_at_one_instant_the_parent_is_resumed_once(runs_file: RunsFile, fake_engine: list[str]) -> None:
     parent, child = restart(runs_file, fake_engine)
     rooms = [Actions(runs_file, runs_file.runs_dir, "person") for _ in range(2)]
@@ -176,12 +179,13 @@ print(len(list_runs(Path(sys.argv[1]))))
 """
 
 
-def tui(*arguments: str, timeout_s: float = 3) -> subprocess.CompletedProcess[str]:
+def tui(*arguments: str, timeout_s: float = 20) -> subprocess.CompletedProcess[str]:
     """The headless command as a process of its own; hanging is a failure."""
     command = [sys.executable, "-m", "tui", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
 
 
+@pytest.mark.faults(35)
 def test_a_folder_with_the_highest_number_does_not_stop_new_runs(tmp_path: Path) -> None:
     (tmp_path / "old-999999").mkdir()
     command = [sys.executable, "-c", CREATE_TWO, str(tmp_path), msgspec.json.encode(make_spec()).decode()]
@@ -189,6 +193,7 @@ def test_a_folder_with_the_highest_number_does_not_stop_new_runs(tmp_path: Path)
     assert made.stdout == "2\n", "what was made is listed"
 
 
+@pytest.mark.faults(26)
 @pytest.mark.parametrize("file", ["exit.json", "lock", "evals/smoke.json"])
 def test_a_fifo_in_a_run_folder_makes_nobody_wait(runs_file: RunsFile, file: str) -> None:
     fifo = missed_mamba(runs_file.runs_dir).path / file
@@ -198,6 +203,7 @@ def test_a_fifo_in_a_run_folder_makes_nobody_wait(runs_file: RunsFile, file: str
     assert tui("--config", runs_file.path, "status", "--json").returncode == 0
 
 
+@pytest.mark.faults(35)
 def test_a_run_folder_whose_name_is_not_utf8_does_not_hide_the_others(runs_file: RunsFile) -> None:
     missed_mamba(runs_file.runs_dir)
     odd = missed_mamba(runs_file.runs_dir, 2)
@@ -207,6 +213,7 @@ def test_a_run_folder_whose_name_is_not_utf8_does_not_hide_the_others(runs_file:
     assert "mamba_s-0001" in result.stdout
 
 
+@pytest.mark.faults(35)
 def test_a_run_id_that_only_looks_like_a_number_is_a_users_mistake(runs_file: RunsFile) -> None:
     missed_mamba(runs_file.runs_dir)
     result = tui("--config", runs_file.path, "stop", "²")
@@ -223,6 +230,7 @@ print([run.id for run in list_runs(Path())])
 """
 
 
+@pytest.mark.faults(42)
 def test_a_run_folder_closed_to_this_user_does_not_hide_the_others(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     missed_mamba(tmp_path).path.chmod(0o755)
