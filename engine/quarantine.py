@@ -1,4 +1,4 @@
-"""A stranger's file is opened in a child first: what crashes, hangs or asks for all memory there has not touched this.
+"""A stranger's file is opened in a child with limits first.
 
 Libraries in C++ believe what a file says of its own sizes. The child has a limit of memory beyond what its libraries
 take, and a time; only a file that it has opened and used is then opened here.

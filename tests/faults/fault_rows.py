@@ -13,7 +13,7 @@ class FaultRow(NamedTuple):
 
 
 ROWS: dict[int, FaultRow] = {
-    1: FaultRow("room killed (kill -9)", "the run ends by itself, its exit is known, a new room shows it within 2 s"),
+    1: FaultRow("room killed (kill -9)", "the run ends by itself, its exit is known, a new room shows it within 5 s"),
     2: FaultRow("terminal closed, SIGHUP to the room's group", "room gone within 2 s, the run goes on"),
     3: FaultRow("terminal closed while SIGHUP is ignored", "room gone within 3 s"),
     4: FaultRow("tmux session or server killed", "the run ends by itself, its exit is known"),
