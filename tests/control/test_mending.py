@@ -8,13 +8,13 @@ from person import LONG, Person
 from recorded import make_record, make_spec, make_view, run_events
 
 from engine.run.convert import ConfigError
-from engine.run.events import EpochEnded
+from engine.run.events import EpochEnded, EpochRecord
 from engine.run.settings import RunConfig
 from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import Status
 from tui.control.diagnosis.catalogue import load_catalogue, parse_catalogue
 from tui.control.diagnosis.facts import Facts
-from tui.control.diagnosis.mends import Factor, Mend, resolve
+from tui.control.diagnosis.mends import CONDITIONS, Factor, Mend, resolve
 from tui.control.mending import ailing, carry_out, check_mend, plan_mend
 from tui.control.plans import RefusedError
 from tui.control.views import RunView
@@ -128,6 +128,23 @@ def test_applied_it_starts_a_child_stops_the_run_and_can_be_undone(room: Person)
     assert (undone.id, goes_on) == (run.id, True)
     assert room.view(run).status.is_alive
     assert not room.view(run.__class__(run.path.parent / child)).status.is_alive
+
+
+@pytest.mark.parametrize(
+    ("losses", "values", "expected"),
+    [
+        ((1.118, 0.994), (0.632, 0.629), True),
+        ((0.613, 0.598), (0.561, 0.562), False),
+        ((1.118, 0.994), (0.632, 0.600), False),
+        ((1.118,), (0.632,), False),
+    ],
+)
+def test_training_was_too_short_where_its_loss_still_fell_and_validation_did_not(
+    losses: tuple[float, ...], values: tuple[float, ...], expected: bool
+) -> None:
+    rows = enumerate(zip(losses, values, strict=True), start=1)
+    facts = Facts(epochs=tuple(EpochRecord(epoch=e, train_loss=loss, val_cosine=value) for e, (loss, value) in rows))
+    assert CONDITIONS["still_learning"](facts) is expected
 
 
 def test_a_reader_may_not_mend(room: Person) -> None:
