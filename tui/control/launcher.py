@@ -48,6 +48,9 @@ def create_run(
     `train` is a command to use instead of `lvm-engine train`, with the same arguments.
     """
 
+    def where(run_id: str) -> list[str]:
+        return ["--run-dir", str(runs_dir / run_id)]
+
     def spec_for(run_id: str) -> RunSpec:
         return RunSpec(
             id=run_id,
@@ -62,7 +65,7 @@ def create_run(
             patch=patch or {},
             fix=fix,
             preflight_override=preflight_override,
-            argv=[*(train or engine_argv("train")), "--run-dir", str(runs_dir / run_id)],
+            argv=[*train, *where(run_id)] if train else engine_argv("train", *where(run_id)),
             resume_argv=["--resume"],
             env=engine_env(config.threads or threads_each(runs_dir, len(file.room.compare))),
             revision=_revision(),
