@@ -106,8 +106,8 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
         raise
     with os.fdopen(failed_told, "rb") as pipe:
         problem = pipe.read().decode()
-    os.write(tell, problem.encode())
-    os.close(tell)
+    if not problem:
+        os.close(tell)
     _, status, usage = os.wait4(engine, 0)  # goes on waiting after a handler ran
     signal.setitimer(signal.ITIMER_REAL, 0)
     _signal_group(engine, signal.SIGKILL)  # what the engine left behind in its group
@@ -123,6 +123,9 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
         "last_line": without_secrets(last)[:LAST_LINE],
     }
     _write_in_place(run_dir / "exit.json", json.dumps(ended).encode())
+    if problem:  # whoever is told finds it ended
+        os.close(lock_fd)
+        os.write(tell, problem.encode())
     return shell_code
 
 
