@@ -101,7 +101,7 @@ class RunState(Struct, kw_only=True):
         self.last_t = max(self.last_t, event.t)
         match event:
             case RunStarted():
-                self.started, self.ending = event, None
+                self.started, self.ending, self.non_finite = event, None, None
                 self.starts += 1
                 self.points = [point for point in self.points if point.step <= event.resumed_step]
                 kept = [self.ended_s.get(row.epoch, 0.0) for row in self.epochs if row.step <= event.resumed_step]

@@ -176,7 +176,7 @@ def test_a_case_leaves_a_run_that_was_looked_at_trained_and_evaluated(tmp_path: 
     assert isinstance(state.ending, RunFinished)
     assert set(state.floors) == {"copy_last", "context_mean", "ridge"}
     assert read_preflight(run.preflight_file).items
-    report = run.read_evals()["smoke"]
+    report = run.read_evals()["smoke-e0001"]
     assert set(report.rows) == {"model", "copy_last", "context_mean", "ridge", "oracle"}
     assert report.rows["oracle"].exact.r1 > 0.95
     assert "epoch 1/1" in run.log_file.read_text()

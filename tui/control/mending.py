@@ -158,6 +158,8 @@ def _repeats(run: RunView, title: str, keys: Iterable[str], by_id: Mapping[str, 
 
 def _is_done(does: MendAction, run: RunView) -> bool:
     """Whether a job was done on the run's best checkpoint, or is under way, or has nothing to work with."""
+    if does == "resume":
+        return "last" not in run.state.checkpoints
     if does == "rerank":
         return "reranker" in run.fitted
     if does == "evaluate_fitted":

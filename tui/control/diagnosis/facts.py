@@ -107,6 +107,8 @@ class Facts:
     """What the check of the projection head found wrong; empty for nothing."""
     non_finite: str = ""
     """Which number was not finite, and when; empty for none."""
+    attempts: int = 1
+    """How often it was started: once, and once for every time it was resumed."""
     status: Status = Status.FINISHED
     reason: str = ""
     """Why the run is in that status, in words."""
@@ -138,6 +140,7 @@ def gather(run: RunView) -> Facts:
         contrasts=config.loss.lambda_con > 0,
         head_fault=_head_fault(run.state),
         non_finite=_non_finite(run.state),
+        attempts=max(1, run.state.starts),
         status=run.status,
         reason=run.reason,
     )

@@ -120,6 +120,11 @@ def index_loses(facts: Facts) -> bool:
     return facts.evaluation is not None and lost_by_index(facts.evaluation) is not None
 
 
+def not_resumed(facts: Facts) -> bool:
+    """It was started once: what ended it may have happened once."""
+    return facts.attempts <= 1
+
+
 def still_learning(facts: Facts) -> bool:
     """Training ended while its loss was still falling, and validation had not fallen away."""
     losses = [value for _, value in facts.series("train_loss")]
@@ -131,7 +136,7 @@ def still_learning(facts: Facts) -> bool:
 
 CONDITIONS: dict[str, Callable[[Facts], bool]] = {
     condition.__name__: condition
-    for condition in (gradient_is_there, without_contrast, with_contrast, index_loses, still_learning)
+    for condition in (gradient_is_there, without_contrast, with_contrast, index_loses, not_resumed, still_learning)
 }
 
 
