@@ -30,6 +30,14 @@ ONE = Repair(
 )
 
 
+def test_a_remedy_that_makes_it_worse_has_repaired_nothing_whatever_the_twin_came_to() -> None:
+    poor = Outcome(gate=-0.10)
+    assert shortfall([], Outcome(gate=0.38), Outcome(gate=-0.08), poor) == "gate at -0.080, 0.380 before"
+    lost = msgspec.structs.replace(TWIN, r5=0.30)
+    assert shortfall([], TWIN, lost, lost) == "R@5 0.300, 0.500 before"
+    assert shortfall([], Outcome(), Outcome(gate=-0.08), poor) == ""
+
+
 @pytest.mark.parametrize(
     ("alarms", "after", "twin", "words"),
     [
@@ -61,7 +69,7 @@ ONE = Repair(
 def test_a_repair_leaves_no_alarm_and_is_as_good_as_without_the_fault(
     alarms: list[str], after: Outcome, twin: Outcome, words: str
 ) -> None:
-    found = shortfall(alarms, after, twin)
+    found = shortfall(alarms, Outcome(), after, twin)
     assert found.startswith(words)
     assert bool(found) == bool(words)
 

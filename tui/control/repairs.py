@@ -149,7 +149,7 @@ def repair_run(folder: Path, planted: PlantedRun) -> Repair:
         last = room.newest()
     alarms = [diagnosis.signature for diagnosis in diagnose(gather(last)) if not diagnosis.is_note]
     after, twin = outcome_of(last), outcome_of(_twin(folder, planted))
-    why_not = shortfall(alarms, after, twin) if in_time else f"no end within {PATIENCE_S:.0f} s"
+    why_not = shortfall(alarms, before, after, twin) if in_time else f"no end within {PATIENCE_S:.0f} s"
     return Repair(
         run=planted.run,
         name=planted.name,
@@ -210,23 +210,39 @@ def outcome_of(view: RunView) -> Outcome:
     )
 
 
-def shortfall(alarms: Sequence[str], after: Outcome, twin: Outcome) -> str:
-    """Why what is left is no repair, in words; empty where it is one."""
+def shortfall(alarms: Sequence[str], before: Outcome, after: Outcome, twin: Outcome) -> str:
+    """Why what is left is no repair, in words; empty where it is one.
+
+    Args:
+        alarms: signatures that are left.
+        before: the planted run; a remedy that makes it worse has repaired nothing, whatever the twin came to.
+        after: the autopilot's last run.
+        twin: the same training without the fault.
+    """
     if alarms:
         return f"still {', '.join(alarms)}"
     if not after.has_passed and (
         twin.has_passed or after.gate is None or twin.gate is None or after.gate < twin.gate - SEED_NOISE
     ):
         return f"gate at {_figure(after.gate)}, {_figure(twin.gate)} without the fault"
-    for name, ours, its in (("R@5", after.r5, twin.r5), ("Contain@50", after.contain50, twin.contain50)):
-        if its is None:
-            continue
-        if ours is None:
-            return f"{name} was not measured"
-        error = math.sqrt(max(0.0, ours * (1 - ours) / max(1, after.num_queries) + its * (1 - its) / twin.num_queries))
-        if ours < its - ERRORS * error:
-            return f"{name} {ours:.3f}, {its:.3f} without the fault"
+    if before.gate is not None and (after.gate is None or after.gate < before.gate - SEED_NOISE):
+        return f"gate at {_figure(after.gate)}, {_figure(before.gate)} before"
+    for other, words in ((twin, "without the fault"), (before, "before")):
+        n, m = after.num_queries, other.num_queries
+        worse = _worse("R@5", after.r5, n, other.r5, m) or _worse("Contain@50", after.contain50, n, other.contain50, m)
+        if worse:
+            return f"{worse} {words}"
     return ""
+
+
+def _worse(name: str, ours: float | None, num_ours: int, its: float | None, num_its: int) -> str:
+    """Whether a share of queries is lower by more than noise, in words; empty where it is not, or `its` unknown."""
+    if its is None:
+        return ""
+    if ours is None:
+        return f"{name} was not measured,"
+    error = math.sqrt(max(0.0, ours * (1 - ours) / max(1, num_ours) + its * (1 - its) / max(1, num_its)))
+    return f"{name} {ours:.3f}, {its:.3f}" if ours < its - ERRORS * error else ""
 
 
 def _figure(value: float | None) -> str:
