@@ -33,6 +33,7 @@ ONE = Repair(
 def test_a_remedy_that_makes_it_worse_has_repaired_nothing_whatever_the_twin_came_to() -> None:
     poor = Outcome(gate=-0.10)
     assert shortfall([], Outcome(gate=0.38), Outcome(gate=-0.08), poor) == "gate at -0.080, 0.380 before"
+    assert shortfall([], Outcome(gate=0.67, has_passed=True), TWIN, TWIN) == "", "it passes, and finds as much"
     lost = msgspec.structs.replace(TWIN, r5=0.30)
     assert shortfall([], TWIN, lost, lost) == "R@5 0.300, 0.500 before"
     assert shortfall([], Outcome(), Outcome(gate=-0.08), poor) == ""

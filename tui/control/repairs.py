@@ -225,7 +225,8 @@ def shortfall(alarms: Sequence[str], before: Outcome, after: Outcome, twin: Outc
         twin.has_passed or after.gate is None or twin.gate is None or after.gate < twin.gate - SEED_NOISE
     ):
         return f"gate at {_figure(after.gate)}, {_figure(twin.gate)} without the fault"
-    if before.gate is not None and (after.gate is None or after.gate < before.gate - SEED_NOISE):
+    # a gate that is passed may be passed by less than before: contrast trades cosine for retrieval
+    if not after.has_passed and before.gate is not None and (after.gate or -1.0) < before.gate - SEED_NOISE:
         return f"gate at {_figure(after.gate)}, {_figure(before.gate)} before"
     for other, words in ((twin, "without the fault"), (before, "before")):
         n, m = after.num_queries, other.num_queries
