@@ -16,7 +16,7 @@ from recorded import MAMBA_HISTORY, RUNS_TOML, make_spec, run_events, write_run
 from engine.run.directory import is_locked
 from engine.run.events import EpochEnded, GateJudged, encode_event
 from engine.run.process import is_alive
-from engine.run.runs_file import RunsFile
+from engine.run.runs_file import AutopilotConfig, RunsFile
 from engine.run.state import Status
 from tui.control.actions import Actions
 from tui.control.autopilot import Autopilot
@@ -105,7 +105,7 @@ def test_a_gate_whose_event_was_lost_is_judged_from_the_record_and_acted_on_once
         watcher = Watcher(runs_file.runs_dir, 60.0)
         watcher.catch_up()
         actions = Actions(runs_file, runs_file.runs_dir, "autopilot")
-        pilot = Autopilot(actions, spec.id, runs_file.autopilot, time.time())
+        pilot = Autopilot(actions, spec.id, AutopilotConfig(allow=["restart"]), time.time())
         turns.append(pilot.look(list(watcher.views.values()), time.time()).acted)
     restarts = [entry for entry in actions.journal.read() if entry.action == "restart" and entry.phase == "done"]
     assert len(restarts) == 1, turns

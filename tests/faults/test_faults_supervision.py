@@ -30,7 +30,7 @@ from processes import wait_until
 from engine.run.directory import is_locked, list_runs
 from engine.run.events import RunFinished
 from engine.run.process import identify, send
-from engine.run.runs_file import RunsFile
+from engine.run.runs_file import AutopilotConfig, RunsFile
 from engine.run.state import Status
 from tui.control.actions import Actions
 from tui.control.autopilot import Autopilot
@@ -360,7 +360,7 @@ def test_an_autopilot_whose_every_engine_crashes_at_once_stops_and_says_so(
     first = Actions(runs_file, runs_file.runs_dir, "person").start("mamba_s")
     assert exit_of(first).code == 0
     fake_engine[:] = ["--epochs", "0", "--exit-code", "1"]
-    pilot = Autopilot(actions, first.id, runs_file.autopilot, time.time())
+    pilot = Autopilot(actions, first.id, AutopilotConfig(allow=["restart", "resume"]), time.time())
     for _ in range(50):
         watcher = Watcher(runs_file.runs_dir, 60.0)
         watcher.catch_up()
