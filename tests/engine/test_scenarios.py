@@ -188,6 +188,7 @@ def start(argv: list[str], *arguments: object) -> subprocess.CompletedProcess[st
     return subprocess.run([*argv, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_lost_run_that_is_resumed_by_its_spec_ends_as_its_twin(tmp_path: Path) -> None:
     case = Case(
         name="cut",
