@@ -21,28 +21,29 @@ LESS_BY_HEART: Patch = {
     "sampler.span_corruption": 0.1,
 }
 RESTLESS = {
-    "num_articles": 20,
-    "num_chunks": 18,
-    "dim": 12,
-    "topic": 0.1,
-    "walk": 0.8,
+    "num_articles": 60,
+    "num_chunks": 16,
+    "topic": 0.35,
+    "walk": 0.65,
+    "walk_dim": 4,
     "noise": 0.5,
-    "persistence": 0.9,
+    "persistence": 0.95,
 }
-"""Two articles of a few directions to validate with: swings do not average out, as those of hundreds of each do."""
+"""Six articles that walk in few directions to validate with: swings do not average out, as they do in twelve."""
 SWINGING: Patch = {
-    "epochs": 16,
+    "model.kind": "gru",
+    "epochs": 12,
     "sampler.batch_size": 4,
     "sampler.article_dropout": 0.0,
     "sampler.span_corruption": 0.0,
     "loss.lambda_con": 0.0,
     "loss.lambda_ar": 1.0,
-    "optimizer.lr": 3e-2,
+    "optimizer.lr": 4e-2,
     "optimizer.weight_decay": 0.4,
     "schedule.min_lr_ratio": 1.0,
     "checkpoint.patience": 0,
 }
-CALM: Patch = {"optimizer.lr": 1e-3, "optimizer.weight_decay": 0.01, "sampler.batch_size": 16}
+CALM: Patch = {"optimizer.lr": 4e-3}
 QUEUED: Patch = {
     "epochs": 2,
     "sampler.batch_size": 128,
@@ -87,6 +88,15 @@ OF_STEPS = (
         patch={"model.kind": "gru", "optimizer.lr": 1e-5},
         asked=Asked(),
         mended={"optimizer.lr": 1e-3},
+    ),
+    Case(
+        name="rate_low_transformer",
+        expects="vanishing",
+        planted="transformer, learning rate 50 times too low",
+        data=PASSES,
+        patch={"model.kind": "transformer", "optimizer.lr": 4e-5},
+        asked=Asked(),
+        mended={"optimizer.lr": 2e-3},
         held_out=True,
     ),
     Case(
@@ -214,25 +224,28 @@ OF_SWINGS = (
     Case(
         name="oscillating",
         expects="oscillating",
-        planted="GRU, batches of 4 at a constant learning rate 30 times too high, held there by weight decay",
+        planted="GRU, batches of 4 at a constant learning rate 10 times too high, held there by weight decay",
         data=synthetic("passes", **RESTLESS),
-        patch={**SWINGING, "model.kind": "gru", "model.width": 32},
+        patch={**SWINGING, "model.width": 32},
+        asked=Asked(),
         mended=CALM,
     ),
     Case(
         name="oscillating_smaller",
         expects="oscillating",
         planted="GRU of width 24, the same with less noise",
-        data=synthetic("passes", **{**RESTLESS, "num_articles": 22, "noise": 0.45}),
-        patch={**SWINGING, "model.kind": "gru", "model.width": 24},
+        data=synthetic("passes", **{**RESTLESS, "noise": 0.45}),
+        patch={**SWINGING, "model.width": 24},
+        asked=Asked(),
         mended=CALM,
     ),
     Case(
         name="oscillating_wider",
         expects="oscillating",
         planted="GRU of width 48, the same with more noise",
-        data=synthetic("passes", **{**RESTLESS, "num_chunks": 20, "noise": 0.55}),
-        patch={**SWINGING, "model.kind": "gru", "model.width": 48},
+        data=synthetic("passes", **{**RESTLESS, "num_chunks": 18, "noise": 0.55}),
+        patch={**SWINGING, "model.width": 48},
+        asked=Asked(),
         mended=CALM,
         held_out=True,
     ),
