@@ -114,7 +114,17 @@ def test_a_gradient_that_is_gone_is_no_learning_rate_that_is_too_low() -> None:
     with pytest.raises(RefusedError, match="vanishing: no key mends that"):
         plan_mend(gone, [gone])
     small = view_of(make_spec(), grad_norm=0.5, update_ratio=1e-5)
-    assert plan_mend(small, [small]).change == "optimizer.lr = 0.0025"
+    assert plan_mend(small, [small]).change == "optimizer.lr = 0.005"
+
+
+def test_swings_are_mended_by_more_negatives_where_there_are_any_and_else_by_shorter_steps() -> None:
+    swings = [0.40, 0.48, 0.41, 0.47, 0.40, 0.48]
+    contrasted = make_view(make_spec(), run_events(make_spec(), swings))
+    assert plan_mend(contrasted, [contrasted]).change == "sampler.batch_size = 1024"
+    alone = make_spec(config=apply_patch(RunConfig(epochs=12), {"loss.lambda_con": 0.0, "loss.lambda_ar": 1.0}))
+    ended = [make_record(epoch, value, update_ratio=0.04) for epoch, value in enumerate(swings, start=1)]
+    run = make_view(alone, [EpochEnded(record=record) for record in ended])
+    assert plan_mend(run, [run]).change == "optimizer.lr = 0.00013", "an eighth brings steps of 4 % to those of 0.5 %"
 
 
 def test_applied_it_starts_a_child_stops_the_run_and_can_be_undone(room: Person) -> None:

@@ -109,6 +109,19 @@ def test_an_oscillation_stands_before_the_overfitting_that_its_best_turn_feigns(
     assert named(Facts(epochs=tuple(rows))) == ["oscillating", "overfit"]
 
 
+def test_an_oscillation_stands_before_the_floor_that_a_run_which_never_settles_does_not_reach() -> None:
+    rows = [
+        EpochRecord(epoch=number, val_cosine=value)
+        for number, value in enumerate([0.40, 0.46, 0.40, 0.45, 0.39, 0.44], start=1)
+    ]
+    floor = Figures(0.70, 1.0, 1.0)
+    seen = Evaluated(epoch=6, num_queries=300, gated={}, model=Figures(0.44, 0.8, 0.3), floors={"ridge": floor})
+    low = Facts(epochs=tuple(rows), evaluation=seen, floors={"ridge": 0.70})
+    assert named(low) == ["oscillating", "below_floor"]
+    settled = replace(low, epochs=(EpochRecord(epoch=6, val_cosine=0.44),))
+    assert named(settled) == ["below_floor"]
+
+
 def test_an_evaluation_that_asks_something_else_is_not_called_a_leak_where_unseen_articles_gain_alike() -> None:
     seen = Evaluated(
         epoch=2, num_queries=300, gated={}, model=Figures(0.39, 0.6, 0.3), floors={"context_mean": Figures(0.41)}
