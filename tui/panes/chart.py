@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from textual.reactive import reactive
 
 from tui.control.chart_export import Shown
 from tui.control.curves import AXES, METRICS, Axis, Course, Source, stamp
+from tui.control.log_places import Place
 from tui.control.scene import Scene
 from tui.panes.figures import Figures, shown_runs
 from tui.panes.metric_grid import MetricGrid
@@ -36,6 +38,7 @@ class ChartPane(Pane):
         Binding("a", "next_axis", "axis", show=False, id="chart.axis", tooltip="x axis: epochs, steps, time trained"),
         Binding("g", "toggle_grid", "grid", show=False, id="chart.grid", tooltip="all metrics as small charts"),
         Binding("x", "export", "export", show=False, id="chart.export", tooltip="what is shown as SVG and CSV files"),
+        Binding("l", "link", "log", show=False, id="chart.link", tooltip="the log's lines of the cursor's epoch"),
         Binding("escape", "back", "back", show=False, id="chart.back", tooltip="back from a small chart, or from them"),
     ]
 
@@ -55,6 +58,12 @@ class ChartPane(Pane):
         """A person wants files of what is shown."""
 
         shown: Shown
+
+    @dataclass
+    class EpochWanted(Message):
+        """A person wants to see in the log what was said of an epoch."""
+
+        epoch: int
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,6 +186,27 @@ class ChartPane(Pane):
             has_levels=chart.has_levels,
         )
         self.post_message(self.ExportWanted(shown))
+
+    def action_link(self) -> None:
+        """Ask for the log of the epoch that the cursor stands in."""
+        runs = shown_runs(self.scene) if self.scene else []
+        cursor = self.chart.cursor_x
+        epoch = None if cursor is None or not runs else Course(runs[0]).convert(cursor, self.axis, "epoch")
+        if epoch is None:
+            self.set_subtitle("left and right put a cursor; l leads from it to the log")
+        else:
+            self.post_message(self.EpochWanted(max(1, math.ceil(epoch))))
+
+    def show_place(self, place: Place) -> None:
+        """Put the cursor of every chart where a line of the log stands; one large chart, so that it is seen."""
+        runs = shown_runs(self.scene) if self.scene else []
+        if not runs:
+            return
+        self.is_grid = False
+        of_step, course = place.step is not None and METRICS[self.metric].source == "steps", Course(runs[0])
+        source: Axis = "step" if of_step else "epoch"
+        x = course.convert(float(place.step if place.step is not None and of_step else place.epoch), source, self.axis)
+        self.chart.place_cursor(x)
 
     def on_metric_grid_walked(self, event: MetricGrid.Walked) -> None:
         """Another small chart was chosen, or opened."""

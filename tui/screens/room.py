@@ -96,6 +96,16 @@ class RoomScreen(Screen[None]):
         else:
             self._export(event.shown, event.shown.runs[0].directory.path.parent)
 
+    def on_log_pane_place_wanted(self, event: LogPane.PlaceWanted) -> None:
+        """From a line of the log to its place in the chart."""
+        self.go_to(ChartPane.NUMBER)
+        self.query_one(ChartPane).show_place(event.place)
+
+    def on_chart_pane_epoch_wanted(self, event: ChartPane.EpochWanted) -> None:
+        """From an epoch in the chart to what the log says of it."""
+        self.go_to(LogPane.NUMBER)
+        self.query_one(LogPane).show_epoch(event.epoch)
+
     @work(thread=True, group="exports", exit_on_error=False)
     def _export(self, shown: Shown, runs_dir: Path) -> None:
         try:

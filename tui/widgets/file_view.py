@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -21,6 +21,7 @@ from tui.text import clean
 from tui.widgets.line_index import BUDGET, Change
 from tui.widgets.log_line import KINDS, ShownLine
 from tui.widgets.log_rows import LogRows
+from tui.widgets.log_wrap import folded, rows_below, top_of_end
 
 _SIDEWAYS = 8
 """Cells that a key press moves sideways: a tab stop."""
@@ -46,6 +47,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("home,g", "scroll_home", "Top", id="log.home", show=False, tooltip="The first line"),
         Binding("end,G", "scroll_end", "End", id="log.end", show=False, tooltip="The last line; follows again"),
         Binding("f", "toggle_follow", "Follow", id="log.toggle_follow", show=False, tooltip="Follow the end, or stay"),
+        Binding("w", "toggle_wrap", "Wrap", id="log.wrap", show=False, tooltip="Fold long lines, or cut them"),
     ]
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*(f"virtual-log--{kind}" for kind in KINDS), "virtual-log--note"}
@@ -76,6 +78,8 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
     """The file; None shows nothing."""
     follow: reactive[bool] = reactive(True, init=False)
     """Whether the end stays in view as lines arrive."""
+    wrap: reactive[bool] = reactive(False, init=False)
+    """Whether long lines are folded to the width; else they go on to the right."""
     unseen: reactive[int] = reactive(0)
     """Lines that arrived since following stopped."""
     line_count: reactive[int] = reactive(0)
@@ -123,6 +127,9 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
             classes: The CSS classes of the widget.
             disabled: Whether the widget is disabled.
         """
+        # first, since whatever comes next may refresh
+        self._in_view: list[tuple[int, Strip]] | None = None
+        self._seen_from = (0, Size())
         super().__init__(name=name, id=id, classes=classes, disabled=disabled)
         self._rows: LogRows | None = None
         self._strips: LRUCache[int, Strip] = LRUCache(512)
@@ -198,14 +205,31 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         """Follow the end, or stay here."""
         self.follow = not self.follow
 
+    def action_toggle_wrap(self) -> None:
+        """Fold long lines, or cut them."""
+        self.wrap = not self.wrap
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> FileView:
+        """Find out anew what is in view; every change of it ends here."""
+        self._in_view = None
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def rows_in_view(self) -> list[tuple[int, Strip]]:
+        """What is on each line of the screen: the row, and the piece of it that is shown."""
+        seen_from = (self.scroll_offset.y, self.size)
+        if self._in_view is None or self._seen_from != seen_from:
+            self._in_view = rows_below(seen_from[0], self._num_rows(), self.size.height, self._pieces)
+            self._seen_from = seen_from
+        return self._in_view
+
     def render_line(self, y: int) -> Strip:
         """A line of the file, or the reason why there is none."""
-        width = self.size.width
-        scroll_x, scroll_y = self.scroll_offset
-        number = None if self._rows is None else self._rows.number_at(scroll_y + y)
-        if number is not None:
-            strip = self._strip(number)
-            return strip.crop_extend(scroll_x, scroll_x + width, self.rich_style)
+        width, scroll_x = self.size.width, self.scroll_offset.x
+        seen = self.rows_in_view()
+        if y < len(seen):
+            return seen[y][1].crop_extend(scroll_x, scroll_x + width, self.rich_style)
         text = self.empty_text() if y == 0 and not self._num_rows() else ""
         strip = Strip([Segment(text, self.get_component_rich_style("virtual-log--note"))])
         return strip.crop_extend(0, width, self.rich_style)
@@ -259,6 +283,15 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         self._fit()
         self.post_message(self.FollowChanged(self, follow))
 
+    def watch_wrap(self) -> None:
+        """Lay out anew, about the same line."""
+        top = self.scroll_offset.y
+        self.scroll_to(x=0, animate=False)
+        self._fit()
+        if not self.follow:
+            self._place(top)
+        self.refresh()
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Someone scrolled, unless it was this widget: only at the end does following make sense."""
         super().watch_scroll_y(old_value, new_value)
@@ -285,17 +318,18 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         if not self.is_attached:
             return
         num_rows = self._num_rows()
+        if self.wrap:
+            num_rows = top_of_end(num_rows, self.size.height, self._pieces) + self.size.height
         was_placing, self._is_placing = self._is_placing, True
-        self.virtual_size = Size(self._widest, num_rows)
+        self._in_view = None
+        self.virtual_size = Size(0 if self.wrap else self._widest, num_rows)
         if self.follow:
             self._place(self.max_scroll_y)
         elif self.scroll_offset.y > self.max_scroll_y:
             self._place(self.max_scroll_y)  # fewer rows than before; nobody asked to follow
-        top = self.scroll_offset.y
-        in_view = range(top, min(top + self.size.height, num_rows))
         # known only for the lines that were in view: measuring all would mean reading all
-        widest = max((self._strip(self._line_at(row)).cell_length for row in in_view), default=0)
-        if widest > self._widest:
+        widest = max((piece.cell_length for _, piece in self.rows_in_view()), default=0)
+        if widest > self._widest and not self.wrap:
             self._widest = widest
             self.virtual_size = Size(widest, num_rows)
         self._is_placing = was_placing
@@ -312,6 +346,11 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
     def _line_at(self, row: int) -> int:
         """The number of the line in a row; 0 if there is no such row."""
         return (None if self._rows is None else self._rows.number_at(row)) or 0
+
+    def _pieces(self, row: int) -> list[Strip]:
+        """What is shown of a row."""
+        strip = self._strip(self._line_at(row))
+        return folded(strip, self.size.width) if self.wrap else [strip]
 
     def _strip(self, number: int) -> Strip:
         """A line of the file, uncropped."""

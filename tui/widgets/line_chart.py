@@ -255,11 +255,11 @@ class LineChart(Widget, can_focus=True):
             start = math.nextafter(end, outward)
         found = None if start is None else next_x(traces, start, direction, self.forecasts)
         if found is not None:
-            self._move_cursor(found)
+            self.place_cursor(found)
 
     def action_clear_cursor(self) -> None:
         """Remove the cursor."""
-        self._move_cursor(None)
+        self.place_cursor(None)
 
     def action_zoom_in(self) -> None:
         """Magnify the x axis around the cursor, if that is visible, or the middle."""
@@ -346,7 +346,7 @@ class LineChart(Widget, can_focus=True):
         ways = (next_x(traces, pointed, way, self.forecasts) for way in (-1, 1))
         near = [x for x in ways if x is not None]
         if near:
-            self._move_cursor(min(near, key=lambda x: abs(x / 2 - pointed / 2)))
+            self.place_cursor(min(near, key=lambda x: abs(x / 2 - pointed / 2)))
 
     def watch_cursor_x(self, cursor_x: float | None) -> None:
         """A cursor never leaves the visible part of the axis; a zoomed view moves along."""
@@ -379,6 +379,7 @@ class LineChart(Widget, can_focus=True):
         offset = event.get_content_offset(self)
         return None if offset is None else x_at(self.plot(), *self.size, offset.x)
 
-    def _move_cursor(self, x: float | None) -> None:
+    def place_cursor(self, x: float | None) -> None:
+        """Move the cursor as a person does, or remove it: charts that share it follow."""
         self.cursor_x = x
         self.post_message(self.CursorMoved(self, x))

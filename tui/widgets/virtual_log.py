@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.reactive import reactive
 
 from tui.text import clean
 from tui.widgets.file_view import FileView
+from tui.widgets.line_search import LineSearch
 from tui.widgets.log_line import ShownLine, split
 from tui.widgets.log_rows import Found
+
+Wanted = Literal["detail", "copy", "link"]
+"""What can be done with a line."""
 
 
 class VirtualLog(FileView):
@@ -27,6 +34,10 @@ class VirtualLog(FileView):
         Binding("n", "next_match(1)", "Next match", id="log.next_match", show=False, tooltip="The next line found"),
         Binding("N", "next_match(-1)", "Previous match", id="log.previous_match", show=False, tooltip="The one before"),
         Binding("e", "next_trouble", "Next error", id="log.next_trouble", show=False, tooltip="Next error or warning"),
+        Binding("enter", "open_line('detail')", "Whole line", id="log.detail", show=False, tooltip="The whole line"),
+        Binding("y", "open_line('copy')", "Copy", id="log.copy", show=False, tooltip="Copy the line"),
+        Binding("l", "open_line('link')", "Chart", id="log.link", show=False, tooltip="The line's epoch in the chart"),
+        Binding("escape", "end_search", "All lines", id="log.end_search", show=False, tooltip="End the search"),
     ]
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"virtual-log--match", "virtual-log--current"}
@@ -47,13 +58,37 @@ class VirtualLog(FileView):
     filtering: reactive[bool] = reactive(False, init=False)
     """Whether only lines that match the search are shown."""
 
+    @dataclass
+    class LineOpened(Message):
+        """Someone wants something of a line: to see it whole, a copy of it, or where it is in the chart."""
+
+        log: VirtualLog
+        number: int
+        line: ShownLine
+        wanted: Wanted
+
+        @property
+        def control(self) -> VirtualLog:
+            """The log that it is about."""
+            return self.log
+
     _current: int | None = None
-    """The line that was last jumped to."""
+    """The line that was last jumped to, or clicked."""
 
     @property
     def num_matches(self) -> int:
         """How many lines match the search."""
         return len(self._rows.search.lines) if self._rows is not None and self._rows.search else 0
+
+    @property
+    def sought(self) -> str:
+        """What is searched for; empty for nothing."""
+        return self._rows.search.text if self._rows is not None and self._rows.search else ""
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the file that were taken in."""
+        return 0 if self._rows is None else self._rows.index.size
 
     def search(self, text: str) -> int:
         """Find a text in all lines, now and as they arrive, and jump to the last line in or above view that holds it.
@@ -94,6 +129,51 @@ class VirtualLog(FileView):
         here = self._here(self._line_at(self.scroll_offset.y) - 1)
         self.filtering = False
         self._go(self._rows.next_trouble(here), "error or warning")
+
+    def action_open_line(self, wanted: Wanted) -> None:
+        """Do something with the marked line, or with the last one in view."""
+        if self._rows is not None and self._num_rows():
+            number = self._here(self._bottom_line())
+            self.post_message(self.LineOpened(self, number, self._rows.shown(number), wanted))
+
+    def action_end_search(self) -> None:
+        """Show all lines again, none of them marked."""
+        self.search("")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a search, Escape belongs to whoever is one layer out."""
+        return action != "end_search" or bool(self._rows is not None and self._rows.search)
+
+    def on_click(self, event: events.Click) -> None:
+        """Mark the line, and see it whole at the second click."""
+        offset, seen = event.get_content_offset(self), self.rows_in_view()
+        if offset is not None and offset.y < len(seen):
+            self._jump(self._line_at(seen[offset.y][0]))
+            if event.chain > 1:
+                self.action_open_line("detail")
+
+    def find_line(self, is_it: Callable[[str], bool], holding: str) -> int | None:
+        """The last line for which something is so; None if there is none.
+
+        Args:
+            is_it: of a line's text.
+            holding: what such a line holds, so that the others need not be looked at.
+        """
+        if self._rows is None:
+            return None
+        held = LineSearch(self._rows.index, holding)
+        held.advance()
+        return next((number for number in reversed(held.lines) if is_it(self._rows.shown(number).text)), None)
+
+    def go_to_line(self, number: int) -> None:
+        """Bring a line into view and mark it; all lines are shown again."""
+        self.filtering = False
+        self._jump(number)
+
+    def text_at(self, number: int) -> str:
+        """A line, safe to print; empty if there is none."""
+        has_line = self._rows is not None and 0 <= number < self.line_count
+        return self._rows.shown(number).text if has_line and self._rows is not None else ""
 
     def empty_text(self) -> str:
         """What is said while there is no line to show."""
@@ -150,14 +230,14 @@ class VirtualLog(FileView):
         self._current = number
         self.follow = False
         row = 0 if self._rows is None else self._rows.row_of(number)
-        top = self.scroll_offset.y
-        if not top <= row < top + self.size.height:
-            self._place(row - self.size.height // 3)
+        if all(row != seen for seen, _ in self.rows_in_view()):
+            self._place(row - (0 if self.wrap else self.size.height // 3))  # folded lines above might fill the view
         self._fit()
         self.refresh()
 
     def _bottom_line(self) -> int:
-        return self._line_at(min(self.scroll_offset.y + self.size.height, self._num_rows()) - 1)
+        seen = self.rows_in_view()
+        return self._line_at(seen[-1][0]) if seen else 0
 
     def _here(self, otherwise: int) -> int:
         """Where a search goes on from: the line last jumped to while it is in view."""
