@@ -90,6 +90,8 @@ async def test_folded_a_log_shows_every_character_and_still_follows_its_end(tmp_
             await pilot.pause()
         assert seen >= {f"{number:02d}" for number in range(30)}, "no line is out of reach"
         assert not app.view.follow
+        beside_the_bar = app.view.scrollable_content_region.width
+        assert all(len(row) <= beside_the_bar for row in rows(app.view)), "nothing lies below the scroll bar"
         await pilot.press("w")
         await pilot.pause()
         assert rows(app.view)[0].startswith("00")

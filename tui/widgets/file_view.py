@@ -350,7 +350,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
     def _pieces(self, row: int) -> list[Strip]:
         """What is shown of a row."""
         strip = self._strip(self._line_at(row))
-        return folded(strip, self.size.width) if self.wrap else [strip]
+        return folded(strip, self.scrollable_content_region.width) if self.wrap else [strip]
 
     def _strip(self, number: int) -> Strip:
         """A line of the file, uncropped."""
