@@ -24,6 +24,7 @@ VERBS = {
     "compare-models": "Train and evaluate every kind of model alike; print one table.",
     "data": "Describe and import corpora.",
     "evaluate": "Evaluate a checkpoint's retrieval over a FAISS index.",
+    "export": "Send what a run says to TensorBoard or MLflow.",
     "preflight": "Look at the data before anything is trained on them.",
     "rerank": "Fit a reranker of the first 50 candidates; judge it on other articles.",
     "scenarios": "Run trainings with a known fault, or none, to hold a diagnosis against.",
