@@ -63,6 +63,9 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """sha256 by file name."""
 
 
+_ARTICLE = 'articles: {"title": ..., "topic": ..., "chunks": [...]}'
+
+
 class Article(Struct, frozen=True):
     """A line of articles.jsonl."""
 
@@ -220,7 +223,7 @@ def open_corpus(folder: Path) -> Corpus:
             "numpy.save(path, numpy.ascontiguousarray(vectors)), or import the corpus again."
         )
     articles_file = folder / _find_file(folder, manifest, r"articles\.jsonl(\.gz)?")
-    lines = _read_lines(articles_file, _UnreadArticle)
+    lines = read_lines(articles_file, _UnreadArticle)
     shapes = [_ArticleShape(line.title, line.topic, len(line.chunks)) for line in lines]
     found = sum(shape.num_chunks for shape in shapes)
     if (len(shapes), found) != (manifest.num_articles, manifest.num_chunks):
@@ -307,7 +310,7 @@ def read_articles(path: Path) -> Iterator[Article]:
     Raises:
         ConfigError: naming the line that is no article, or an archive that is damaged.
     """
-    yield from _read_lines(path, Article)
+    yield from read_lines(path, Article)
 
 
 def unit_rows(vectors: FloatArray, name_of: Any) -> FloatArray:
@@ -344,7 +347,17 @@ def _find_file(folder: Path, manifest: Manifest, pattern: str) -> str:
     return names[0]
 
 
-def _read_lines(path: Path, kind: Any) -> Iterator[Any]:
+def read_lines(path: Path, kind: Any, form: str = _ARTICLE) -> Iterator[Any]:
+    """The lines of a .jsonl or .jsonl.gz file, each of a kind.
+
+    Args:
+        path: the file.
+        kind: the struct that a line holds.
+        form: what a line looks like, for who wrote another.
+
+    Raises:
+        ConfigError: naming the line that is none, or an archive that is damaged.
+    """
     decoder = msgspec.json.Decoder(kind)
     number = 0
     try:
@@ -352,15 +365,12 @@ def _read_lines(path: Path, kind: Any) -> Iterator[Any]:
             while line := file.readline(MAX_LINE + 1):
                 number += 1
                 if len(line) > MAX_LINE:
-                    raise ConfigError(f"{path}, line {number}: longer than {MAX_LINE:,} bytes; this is no article.")
+                    raise ConfigError(f"{path}, line {number}: longer than {MAX_LINE:,} bytes; lines are {form}.")
                 yield decoder.decode(line)
     except (OSError, EOFError) as error:  # gzip reports a damaged archive as either
         raise ConfigError(f"{path}: cannot be read after line {number}: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(
-            f"{path}, line {number}: not an article ({error}). "
-            'Lines are {"title": ..., "topic": ..., "chunks": [...]}.'
-        ) from None
+        raise ConfigError(f"{path}, line {number}: cannot be taken ({error}). Lines are {form}.") from None
 
 
 def _open_text(path: Path) -> IO[bytes]:

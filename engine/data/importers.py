@@ -24,10 +24,10 @@ from engine.data.corpus import (
     file_sha256,
     map_vectors,
     open_corpus,
-    read_articles,
     unit_rows,
 )
 from engine.data.npz import open_npz
+from engine.data.tables import PARQUET, read_any_articles, read_vector_column
 from engine.run.convert import ConfigError
 from engine.run.files import sync_folder, write_atomically
 
@@ -54,8 +54,9 @@ def import_corpus(
 
     Args:
         vectors_file: .npy of (N, D), or .npz whose key `vectors` (or only key) is that; int8, float16, float32, or
-            float64, which is stored as float32.
-        articles_file: articles.jsonl or .jsonl.gz; its chunks, in order, are the rows of the vectors.
+            float64, which is stored as float32; .parquet with a column of them.
+        articles_file: articles.jsonl or .jsonl.gz, or a table of chunks (`engine.data.tables`); its chunks, in order,
+            are the rows of the vectors.
         out: the folder to make; it must not exist.
         embedder: id of the encoder.
         name: what to call it; the folder's name by default.
@@ -70,7 +71,7 @@ def import_corpus(
     if not embedder.strip():
         raise ConfigError("--embedder is empty. Name the encoder: vectors of different encoders cannot be compared.")
     vectors = _read_vectors(vectors_file)
-    counts = [len(article.chunks) for article in read_articles(articles_file)]
+    counts = [len(article.chunks) for article in read_any_articles(articles_file)]
     if sum(counts) != len(vectors):
         raise ConfigError(
             f"{vectors_file} has {len(vectors):,} vectors, but {articles_file} has {sum(counts):,} chunks in "
@@ -118,6 +119,10 @@ def refuse_existing(out: Path) -> None:
 
 def _read_vectors(path: Path) -> npt.NDArray[Any]:
     """(N, D), memory-mapped where the file allows it."""
+    if path.suffix == PARQUET:
+        found = read_vector_column(path)
+        check_vectors(found, str(path))
+        return found
     if path.suffix != ".npz":
         return map_vectors(path)
     arrays = open_npz(path)
@@ -154,5 +159,5 @@ def _write_vectors(
 def _write_articles(source: Path, target: Path) -> None:
     """Keep the lines, compressed. Without a time stamp: the same articles give the same digest."""
     with target.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
-        for article in read_articles(source):
+        for article in read_any_articles(source):
             packed.write(msgspec.json.encode(article) + b"\n")

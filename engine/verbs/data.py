@@ -84,8 +84,8 @@ def verify(corpus: str) -> int:
 
 
 @command.command("import")
-@click.option("--vectors", type=click.Path(path_type=Path), help=".npy or .npz of chunk vectors.")
-@click.option("--articles", type=click.Path(path_type=Path), help="articles.jsonl or .jsonl.gz.")
+@click.option("--vectors", type=click.Path(path_type=Path), help=".npy, .npz or .parquet of chunk vectors.")
+@click.option("--articles", type=click.Path(path_type=Path), help=".jsonl, .jsonl.gz or .parquet of their texts.")
 @click.option("--payload", type=click.Path(path_type=Path), help="The playbook's .npy instead: a pickled dict.")
 @click.option("--trust-pickle", is_flag=True, help="Open it; only arrays, dicts, lists, texts and numbers get through.")
 @click.option("--embedder", required=True, help="Id of the encoder that made the vectors.")
@@ -107,8 +107,14 @@ def import_(
 ) -> None:
     """Make a corpus folder of chunk vectors and their articles.
 
-    A line of the articles is {"title": ..., "topic": ..., "chunks": [text, ...]}; row i of the vectors is chunk i,
-    counted through the articles in order.
+    A line of the articles is {"title": ..., "topic": ..., "chunks": [text, ...]}, or {"title": ..., "text": ...,
+    "topic": ...} of one chunk; a Parquet file has these columns, and may have the vectors as another (`embedding`).
+    Row i of the vectors is chunk i, counted through the articles in order.
+
+    \b
+    Examples:
+      lvm-engine data import --vectors v.npy --articles articles.jsonl --embedder all-mpnet-base-v2 --out mine
+      lvm-engine data import --vectors t.parquet --articles t.parquet --embedder all-mpnet-base-v2 --out mine
     """
     from engine.data.importers import import_corpus
     from engine.data.payload_corpus import import_payload
