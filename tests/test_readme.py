@@ -6,6 +6,7 @@ import re
 
 from readme_tree import README, TOP, with_tree
 
+from tui.control.playbook import load_playbook
 from tui.keymap import ROOM_BINDINGS
 from tui.panes.chart import ChartPane
 from tui.widgets.chart_keys import CHART_KEYS
@@ -39,3 +40,25 @@ def test_every_file_that_the_docs_point_at_is_there() -> None:
             assert (TOP / name).is_file(), f"{page.name} names {name}"
         for name in re.findall(r"`(\w+\.py)`", text):
             assert (TOP / "tests/reference" / name).is_file(), f"{page.name} names {name}"
+
+
+def test_every_node_of_the_playbook_has_its_place_on_one_page() -> None:
+    told = [
+        name
+        for page in sorted((TOP / "docs/playbook").glob("*.md"))
+        for name in re.findall(r"^### .*\(`(\w+)`\)$", page.read_text(), re.MULTILINE)
+    ]
+    assert sorted(told) == sorted(load_playbook().node)
+
+
+def test_every_page_is_reached_from_the_readme_and_every_link_leads_somewhere() -> None:
+    reached, to_read = set(), [README]
+    while to_read:
+        page = to_read.pop()
+        reached.add(page)
+        for link in re.findall(r"\]\(([^)#:]+\.md)\)", page.read_text()):
+            target = (page.parent / link).resolve()
+            assert target.is_file(), f"{page.name} links {link}"
+            if target not in reached:
+                to_read.append(target)
+    assert {*(TOP / "docs").rglob("*.md")} <= reached
