@@ -68,9 +68,9 @@ class PtyRoom:
                 break
         return self.output
 
-    def wait_drawn(self, text: str, timeout_s: float = 20) -> None:
-        """Wait until a text has been drawn."""
-        wait_for(lambda: text.encode() in self.read(), timeout_s, f"{text!r} on the screen")
+    def wait_drawn(self, text: str, timeout_s: float = 20, *, since: int = 0) -> None:
+        """Wait until a text has been drawn, after so many bytes of output."""
+        wait_for(lambda: text.encode() in self.read()[since:], timeout_s, f"{text!r} on the screen")
 
     def wait_while_drawing(self, condition: Callable[[], object], timeout_s: float, what: str) -> None:
         """Wait for a condition and keep reading, so that the room never blocks on its terminal."""

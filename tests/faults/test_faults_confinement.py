@@ -151,8 +151,10 @@ def test_a_secret_of_the_environment_is_in_no_record_and_not_on_the_terminal(
     assert ended.last_line.startswith("RuntimeError: request to https://[hidden]@host/x failed")
     assert CANARY not in ended.last_line
     crashed.log_file.unlink()  # what an engine prints is its own affair
-    room.press("k")  # the newest of the list, whose end it draws
-    room.wait_drawn("FAILED")
+    room.wait_drawn(f"{crashed.id}: FAILED")  # told, though the room had not seen it begin
+    told = len(room.output)
+    room.press("k")  # from the run that T made to the one that is newer
+    room.wait_drawn("FAILED", since=told)
     holding = [path.name for path in folder.path.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
     assert holding == []
     assert CANARY.encode() not in room.read(0.3)
