@@ -161,6 +161,38 @@ def test_a_secret_of_the_environment_is_in_no_record_and_not_on_the_terminal(
     figure("4 variables: in no file but what the engine itself prints, not on the terminal")
 
 
+TALKS = """
+import os, sys, time
+token = os.environ["HF_TOKEN"]
+print("logging in with " + token, flush=True)
+print("in colours with " + token[:8] + "\\x1b[1m" + token[8:], flush=True)
+print("GET https://me:secret-pw@host/x", flush=True)
+print("the last line", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.faults(41)
+def test_a_secret_that_an_engine_prints_is_hidden_where_the_room_shows_its_log(
+    folder: Folder, open_room: Open, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    run = folder.launch(argv=python(TALKS))
+    room = open_room()
+    room.wait_drawn("the last line")
+    drawn = room.read(0.5).decode()
+    for words in ("in with [hidden]", "in colours with [hidden]", "GET https://[hidden]@host/x"):
+        assert words in drawn
+    assert CANARY not in drawn
+    room.press("/")
+    room.wait_drawn("search: Enter jumps")
+    room.press(f"{CANARY}\r")
+    room.wait_drawn("1 found")  # in the file, which stays as it is
+    assert "secret-pw" not in room.output.decode()
+    assert b"secret-pw" in run.log_file.read_bytes()
+    figure("what an engine prints is hidden in the room's log and the command line; its file stays as it is")
+
+
 @pytest.mark.faults(41)
 def test_secrets_of_a_command_line_are_hidden_where_it_is_written_down(figure: Figure) -> None:
     given = ["train", "--api-key", CANARY, f"--hf-token={CANARY}", "--token", "--epochs", "3", f"MY_SECRET={CANARY}"]

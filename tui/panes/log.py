@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Input
 
+from engine.run.secrets import secrets_hider
 from tui.control.scene import Scene
 from tui.panes.pane import Pane
 from tui.widgets.virtual_log import VirtualLog
@@ -20,7 +21,8 @@ class SearchBar(Input):
     """Where a search or a filter is typed; Escape leaves it."""
 
     DEFAULT_CSS = """
-    SearchBar { display: none; height: 1; border: none; padding: 0; }
+    SearchBar { display: none; height: 1; padding: 0; }
+    SearchBar, SearchBar:focus { border: none; }
     SearchBar.-open { display: block; }
     """
     BINDINGS = [Binding("escape", "close", "close", show=False, id="log.close_search")]
@@ -49,7 +51,7 @@ class LogPane(Pane):
     _run_id = ""
 
     def compose(self) -> ComposeResult:
-        yield VirtualLog()
+        yield VirtualLog(hide=secrets_hider())
         yield SearchBar()
 
     @property

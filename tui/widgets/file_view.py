@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -109,6 +109,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         self,
         path: Path | None = None,
         *,
+        hide: Callable[[str], str] = str,
         name: str | None = None,
         id: str | None = None,  # noqa: A002 - Textual's own name for it
         classes: str | None = None,
@@ -118,12 +119,14 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
 
         Args:
             path: The file.
+            hide: Leaves out of a line what is not to be shown; the file and what is found in it stay as they are.
             name: The name of the widget.
             id: The ID of the widget in the DOM.
             classes: The CSS classes of the widget.
             disabled: Whether the widget is disabled.
         """
         super().__init__(name=name, id=id, classes=classes, disabled=disabled)
+        self._hide = hide
         self._rows: LogRows | None = None
         self._strips: LRUCache[int, Strip] = LRUCache(512)
         self._widest = 0
@@ -319,6 +322,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         if strip is None:
             assert self._rows is not None
             line = self._rows.shown(number)
+            line = line._replace(text=self._hide(line.text))  # cleaned: no escape sequence parts what is to be hidden
             style = self.get_component_rich_style(f"virtual-log--{line.kind}") if line.kind else self.rich_style
             segments = [*self.pieces(number, line, style)]
             if line.note:
