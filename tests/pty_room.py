@@ -58,23 +58,42 @@ class PtyRoom:
     def read(self, seconds: float = 0.1) -> bytes:
         """Take in what the room has drawn; returns all of it so far."""
         deadline = time.monotonic() + seconds
-        while self.master >= 0 and time.monotonic() < deadline:
-            ready, _, _ = select.select([self.master], [], [], 0.02)
-            if not ready:
-                continue
-            try:
-                self.output += os.read(self.master, 1 << 16)
-            except OSError:
-                break
+        while self.master >= 0 and time.monotonic() < deadline and self._take_in():
+            pass
         return self.output
 
-    def wait_drawn(self, text: str, timeout_s: float = 20) -> None:
-        """Wait until a text has been drawn."""
-        wait_for(lambda: text.encode() in self.read(), timeout_s, f"{text!r} on the screen")
+    def wait_drawn(self, text: str, timeout_s: float = 20, *, since: int = 0) -> float:
+        """Wait until a text has been drawn, after so many bytes of output; returns the seconds that took.
+
+        Raises:
+            AssertionError: it was not within the time.
+        """
+        began = time.monotonic()
+        wanted = text.encode()
+        while wanted not in self.output[since:]:
+            is_open = self.master >= 0 and self._take_in()
+            if not is_open or time.monotonic() > began + timeout_s:
+                raise AssertionError(f"not within {timeout_s} s: {text!r} on the screen")
+        return time.monotonic() - began
+
+    def seconds_to_paint(self, key: str, text: str) -> float:
+        """Press a key; the seconds until a text that it shows was drawn."""
+        known = len(self.output)
+        self.press(key)
+        return self.wait_drawn(text, since=known)
 
     def wait_while_drawing(self, condition: Callable[[], object], timeout_s: float, what: str) -> None:
         """Wait for a condition and keep reading, so that the room never blocks on its terminal."""
         wait_for(lambda: self.read(0.05) is None or condition(), timeout_s, what)
+
+    def _take_in(self) -> bool:
+        """Take in what is drawn now or shortly; False where the terminal is gone."""
+        ready, _, _ = select.select([self.master], [], [], 0.02)
+        try:
+            self.output += os.read(self.master, 1 << 16) if ready else b""
+        except OSError:
+            return False
+        return True
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal the room alone."""

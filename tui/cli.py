@@ -20,6 +20,7 @@ import msgspec
 from engine.run.convert import ConfigError
 from engine.run.directory import find_run, is_locked, refuse_unsafe
 from engine.run.runs_file import RunsFile, find_runs_file, load_runs
+from engine.run.secrets import without_secrets
 from tui.control.actions import Actions
 from tui.control.launcher import wait_until_ended
 from tui.control.report import status_record, status_table
@@ -321,12 +322,13 @@ def replay(config: str | None, runs_dir: str | None, recording: Path, speed: flo
 
 
 def clean_lines(log: Path) -> str:
-    """The last megabyte of a log, made safe for the terminal line by line."""
+    """The last megabyte of a log, made safe for the terminal line by line, without the environment's secrets."""
     with log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - (1 << 20)))
         data = file.read()
     # not splitlines: a carriage return redraws its line, of which `clean` keeps the last state
-    return "".join(clean(line) + "\n" for line in data.removesuffix(b"\n").split(b"\n")) if data else ""
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+    return without_secrets("".join(clean(line) + "\n" for line in lines))
 
 
 main.add_command(make_diagnose(place_options, open_place))

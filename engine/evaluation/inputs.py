@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data.corpus import Corpus, FloatArray, IndexArray
+from engine.data.corpus import Corpus, FloatArray, IndexArray, check_digests
+from engine.data.npz import check_whole
 from engine.data.payload_corpus import UNKNOWN_EMBEDDER, open_payload, payload_keys
 from engine.data.playbook_files import (
     MEAN_AT_LEAST,
@@ -73,9 +74,10 @@ def corpus_inputs(source: CorpusWindows, split: Split, config: EvalConfig, cache
     """Query the test windows of a corpus.
 
     Raises:
-        ConfigError: there is none, or a vector of the corpus has no direction.
+        ConfigError: there is none, or the corpus is not what was imported.
     """
     corpus = source.corpus
+    check_digests(corpus)  # retrieval is measured on every vector, and a flipped bit is none that looks wrong
     windows = sample_queries(split.test, config.limit, config.seed)
     unasked = np.setdiff1d(split.test, windows)
     others = unasked if len(unasked) >= QUERIES else np.concatenate([unasked, split.val])
@@ -119,6 +121,8 @@ def playbook_inputs(files: PlaybookFiles, *, dim: int, context: int, config: Eva
             f"{files.payload}: holds vectors of {corpus.dim} dimensions, and the checkpoint predicts {dim}: they come "
             "from different encoders. Name the payload of the checkpoint's encoder."
         )
+    check_digests(corpus)
+    check_whole(files.eval_npz)
     keys, vectors = payload_keys(corpus), corpus.all_vectors()
     truths = find_truths(windows, keys)
     notes = _doubts(files, windows, corpus, truths, vectors)

@@ -24,7 +24,7 @@ from engine.preflight.provenance import judge_provenance
 from engine.preflight.references import describe_direction, describe_floors, judge_oracle
 from engine.preflight.stretches import lag_curve, read_stretches
 from engine.preflight.subject import Subject
-from engine.preflight.vectors import describe_spread, judge_duplicates, judge_finite, judge_lengths
+from engine.preflight.vectors import describe_spread, judge_duplicates, judge_finite, judge_lengths, judge_unchanged
 from engine.run.files import user_cache, write_atomically
 from engine.run.preflight import MAX_REPORT, PreflightItem, PreflightReport
 from engine.run.secrets import shown_argv
@@ -100,7 +100,7 @@ def run_preflight(
         data=subject.name,
         data_sha256=digest,
         seconds=round(time.monotonic() - began, 3),
-        items=measured.items,
+        items=[*measured.items, judge_unchanged(subject)],
         floors=measured.floors,
         lag_curve=measured.lag_curve,
     )

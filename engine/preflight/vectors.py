@@ -1,4 +1,4 @@
-"""The vectors themselves: whether every one has a direction, how long they are, how many are copies, how they lie.
+"""The vectors themselves: whether they are what was written and have a direction, how long they are, how they lie.
 
 Legend: N chunks, B rows, D vector width.
 """
@@ -6,16 +6,19 @@ Legend: N chunks, B rows, D vector width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import SHORTEST, Corpus, FloatArray, map_vectors
+from engine.data.corpus import SHORTEST, Corpus, FloatArray, check_digests, map_vectors
+from engine.data.npz import check_whole
 from engine.data.windows import ArrayWindows, CorpusWindows, WindowSource
 from engine.preflight.leaks import row_keys
 from engine.preflight.subject import Side, Subject, sampled
+from engine.run.convert import ConfigError
 from engine.run.preflight import PreflightItem
 
 UNIT_TOLERANCE = 1e-2
@@ -25,6 +28,35 @@ MAX_ROWS = 65_536
 MAX_SPREAD_ROWS = 8192
 """Rows that the principal components are taken of."""
 _ROWS_AT_ONCE = 8192
+
+
+def judge_unchanged(subject: Subject) -> PreflightItem:
+    """Every file of data against the digests of its making: a flipped bit leaves a vector that looks like any other.
+
+    Never of what is kept of an earlier look: what rots on a disk keeps its size and its time of change.
+    """
+    sources = [source for source in (subject.source, subject.unseen) if source]
+    corpora = [source.corpus for source in sources if isinstance(source, CorpusWindows)]
+    corpora += [subject.payload] if subject.payload else []
+    checks = {corpus.folder: partial(check_digests, corpus) for corpus in corpora}
+    checks |= {source.path: partial(check_whole, source.path) for source in sources if isinstance(source, ArrayWindows)}
+    changed = []
+    for check in checks.values():
+        try:
+            check()
+        except ConfigError as error:
+            changed.append(str(error))
+    return PreflightItem(
+        name="data_unchanged",
+        group="vectors",
+        level="must",
+        verdict="missed" if changed else "passed",
+        value=float(len(changed)),
+        bar=0.0,
+        detail="; ".join(changed).removesuffix(".")
+        if changed
+        else f"every byte of {', '.join(path.name for path in checks)} is as it was written, by its checksums",
+    )
 
 
 def judge_finite(subject: Subject) -> tuple[PreflightItem, FloatArray]:

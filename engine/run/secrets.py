@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 _NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(API|ACCESS|PRIVATE)[-_]?KEY", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -18,13 +18,23 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
     """A text without the values that secrets of the environment have, and without passwords in addresses.
 
     Args:
-        text: what is to be written down.
+        text: what is to be written down or shown.
         environment: variables whose names say that they are secret are.
     """
+    return secrets_hider(environment)(text)
+
+
+def secrets_hider(environment: Mapping[str, str] = os.environ) -> Callable[[str], str]:
+    """`without_secrets` for many texts: the environment is looked through once."""
     values = {value for name, value in environment.items() if _NAME.search(name) and len(value) >= _SHORTEST}
-    for value in sorted(values, key=len, reverse=True):  # one may hold another
-        text = text.replace(value, HIDDEN)
-    return _IN_ADDRESS.sub(HIDDEN, text)
+    longest_first = sorted(values, key=len, reverse=True)  # one may hold another
+
+    def hide(text: str) -> str:
+        for value in longest_first:
+            text = text.replace(value, HIDDEN)
+        return _IN_ADDRESS.sub(HIDDEN, text)
+
+    return hide
 
 
 def shown_argv(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -12,7 +12,7 @@ from processes import wait_until
 from recorded import AMN_HISTORY, make_spec, make_view, missed_mamba, run_events, write_run
 
 from engine.run.convert import ConfigError
-from engine.run.directory import is_locked
+from engine.run.directory import Exit, is_locked
 from engine.run.state import Status
 from tui.control.actions import Actions
 from tui.control.alerts import Alert, alerts_since, look
@@ -37,6 +37,19 @@ def test_what_was_there_is_no_news_and_what_comes_is_told_once(tmp_path: Path) -
     assert (told.run, told.title) == ("amn-0002", "val_cosine@2 PASSED")
     assert next(alerts) is None
     assert next(alerts) is None
+
+
+def test_a_run_that_had_ended_before_its_first_look_is_told(tmp_path: Path) -> None:
+    missed_mamba(tmp_path)
+    alerts = follow_alerts(Watcher(tmp_path, 60.0), Journal(tmp_path), lambda: True)
+    assert next(alerts) is None, "what was there at first"
+    spec = make_spec("amn", 2)
+    run = write_run(tmp_path, spec, [], ended=Exit(code=1, kind="exited", last_line="RuntimeError: at once"))
+    told = next(alerts)
+    assert told is not None
+    assert (told.run, told.title) == (run.id, "FAILED")
+    assert "RuntimeError: at once" in told.text
+    assert next(alerts) is None, "once"
 
 
 def test_the_command_gets_what_happened_as_data_and_no_shell_reads_it(tmp_path: Path) -> None:

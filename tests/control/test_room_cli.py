@@ -248,6 +248,16 @@ def test_a_log_is_made_safe_for_the_terminal(tmp_path: Path) -> None:
     assert clean_lines(log) == ""
 
 
+def test_a_secret_that_an_evaluation_printed_is_hidden_where_its_log_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary42")
+    log = tmp_path / "output.log"
+    log.write_bytes(b"GET https://me:pw@host/x with hf_cana\x1b[0mry42\n")
+    assert clean_lines(log) == "GET https://[hidden]@host/x with [hidden]\n"
+    assert b"me:pw" in log.read_bytes(), "the file stays as it is"
+
+
 def test_help_names_every_command(lvm: Invoke) -> None:
     result = lvm("--help")
     assert result.exit_code == 0

@@ -68,7 +68,7 @@ def test_broken_vectors_end_it_with_that_one_finding(tmp_path: Path) -> None:
     stored[5] = np.nan
     np.save(corpus.vectors_file, stored)
     report = run_preflight(subject(tmp_path))
-    assert [item.name for item in report.blocking] == ["vectors_finite"]
+    assert [item.name for item in report.blocking] == ["vectors_finite", "data_unchanged"]
     assert report.floors == {}
 
 
@@ -111,7 +111,10 @@ def test_vectors_that_were_changed_in_place_are_measured_anew(tmp_path: Path) ->
     stored = np.load(corpus.vectors_file)
     stored[5] = np.nan
     np.save(corpus.vectors_file, stored)
-    assert [item.name for item in run_preflight(subject(tmp_path), cache=cache).blocking] == ["vectors_finite"]
+    assert [item.name for item in run_preflight(subject(tmp_path), cache=cache).blocking] == [
+        "vectors_finite",
+        "data_unchanged",
+    ]
 
 
 @pytest.mark.usefixtures("keep_all")

@@ -277,7 +277,7 @@ def test_vectors_without_a_direction_are_found_before_the_first_step(tmp_path: P
     stored[3] = 0
     np.save(corpus.vectors_file, stored)
     assert invoke("train", "--run-dir", run.path).exit_code == 2
-    assert [item.name for item in read_preflight(run.preflight_file).blocking] == ["vectors_finite"]
+    assert [item.name for item in read_preflight(run.preflight_file).blocking] == ["vectors_finite", "data_unchanged"]
 
 
 @pytest.mark.slow

@@ -101,9 +101,14 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_room(folder: Folder, config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def open_room(
+    folder: Folder, config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Open]:
     """Opens rooms over the folder whose launches go to the fake engine, behind a line of shell; closes them."""
     rooms: list[PtyRoom] = []
+    # compiled once, as where it is installed, whatever this environment says of that
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
 
     def make(*, before: str = "", epochs: int = 4) -> PtyRoom:
         monkeypatch.setenv("FAKE_ENGINE_OPTIONS", json.dumps(["--epochs", str(epochs), "--epoch-s", EPOCH_S]))

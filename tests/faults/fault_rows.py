@@ -13,7 +13,7 @@ class FaultRow(NamedTuple):
 
 
 ROWS: dict[int, FaultRow] = {
-    1: FaultRow("room killed (kill -9)", "the run ends by itself, its exit is known, a new room shows it within 5 s"),
+    1: FaultRow("room killed (kill -9)", "the run ends by itself, its exit is known, a new room shows it within 2 s"),
     2: FaultRow("terminal closed, SIGHUP to the room's group", "room gone within 2 s, the run goes on"),
     3: FaultRow("terminal closed while SIGHUP is ignored", "room gone within 3 s"),
     4: FaultRow("tmux session or server killed", "the run ends by itself, its exit is known"),
@@ -39,7 +39,7 @@ ROWS: dict[int, FaultRow] = {
     24: FaultRow("record torn at any byte, then a restart", "no other record lost"),
     25: FaultRow("second writer on a run", "refused; if forced, the damage is shown"),
     26: FaultRow("log rotated, deleted, truncated, replaced", "room alive, every line counted"),
-    27: FaultRow("not UTF-8, NUL, a line of 50 MB, progress bars", "keys answered, memory flat"),
+    27: FaultRow("not UTF-8, NUL, a line of 50 MB, progress bars", "keys answered as over a calm log, memory flat"),
     28: FaultRow("escape sequences in every text of a stranger", "no byte of them on the terminal, title unchanged"),
     29: FaultRow("markup in the same places, every cell clicked", "no crash, no action"),
     30: FaultRow("clock 3 h back or a day ahead in a run", "durations right, no false stall"),

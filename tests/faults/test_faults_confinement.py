@@ -151,12 +151,46 @@ def test_a_secret_of_the_environment_is_in_no_record_and_not_on_the_terminal(
     assert ended.last_line.startswith("RuntimeError: request to https://[hidden]@host/x failed")
     assert CANARY not in ended.last_line
     crashed.log_file.unlink()  # what an engine prints is its own affair
-    room.press("k")  # the newest of the list, whose end it draws
-    room.wait_drawn("FAILED")
+    room.wait_drawn(f"{crashed.id}: FAILED")  # told, though the room had not seen it begin
+    told = len(room.output)
+    room.press("k")  # from the run that T made to the one that is newer
+    room.wait_drawn("FAILED", since=told)
     holding = [path.name for path in folder.path.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
     assert holding == []
     assert CANARY.encode() not in room.read(0.3)
     figure("4 variables: in no file but what the engine itself prints, not on the terminal")
+
+
+TALKS = """
+import os, sys, time
+token = os.environ["HF_TOKEN"]
+print("logging in with " + token, flush=True)
+print("in colours with " + token[:8] + "\\x1b[1m" + token[8:], flush=True)
+print("GET https://me:secret-pw@host/x", flush=True)
+print("the last line", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.faults(41)
+def test_a_secret_that_an_engine_prints_is_hidden_where_the_room_shows_its_log(
+    folder: Folder, open_room: Open, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    run = folder.launch(argv=python(TALKS))
+    room = open_room()
+    room.wait_drawn("the last line")
+    drawn = room.read(0.5).decode()
+    for words in ("in with [hidden]", "in colours with [hidden]", "GET https://[hidden]@host/x"):
+        assert words in drawn
+    assert CANARY not in drawn
+    room.press("/")
+    room.wait_drawn("search: Enter jumps")
+    room.press(f"{CANARY}\r")
+    room.wait_drawn("1 found")  # in the file, which stays as it is
+    assert "secret-pw" not in room.output.decode()
+    assert b"secret-pw" in run.log_file.read_bytes()
+    figure("what an engine prints is hidden in the room's log and the command line; its file stays as it is")
 
 
 @pytest.mark.faults(41)

@@ -8,6 +8,8 @@ import random
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from pty_room import PtyRoom, wait_for
 from engine.run.directory import RunDirectory, is_locked, list_runs
 from engine.run.state import Status
 
-SHOWN_WITHIN_S = 5.0
-"""A new room's process starts and draws within 2 s on a calm machine; a loaded one gets more."""
+SHOWN_WITHIN_S = 2.0
+"""For a new room to start and draw."""
+SHOWN_WITHIN_TIMES = 4.0
+"""The same where the machine is slow or busy: so often what the toolkit's import alone takes there and then."""
 
 
 def launch_from(room: PtyRoom, folder: Folder) -> RunDirectory:
@@ -35,7 +39,7 @@ def launch_from(room: PtyRoom, folder: Folder) -> RunDirectory:
 
 @pytest.mark.faults(1)
 def test_a_room_that_is_killed_leaves_the_run_to_its_end(folder: Folder, open_room: Open, figure: Figure) -> None:
-    count, slowest, rng = times(50, 3), 0.0, random.Random(1)
+    count, slowest, toolkit, rng = times(50, 3), 0.0, 0.0, random.Random(1)
     room = open_room()
     room.wait_drawn("no runs yet")
     for _ in range(count):
@@ -45,13 +49,20 @@ def test_a_room_that_is_killed_leaves_the_run_to_its_end(folder: Folder, open_ro
         room.close()
         assert exit_of(run).code == 0
         assert len(state_of(run).epochs) == 4
-        began = time.monotonic()
+        toolkit = max(toolkit, seconds_of([sys.executable, "-c", "import textual.app"]))
         room = open_room()
-        room.wait_drawn(run.id)
-        room.wait_drawn("FINISHED")
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < SHOWN_WITHIN_S
-    figure(f"{count}/{count} runs ended with their exit known; a new room shows it within {slowest:.1f} s")
+        slowest = max(slowest, room.wait_drawn(run.id) + room.wait_drawn("FINISHED"))
+    assert slowest < max(SHOWN_WITHIN_S, SHOWN_WITHIN_TIMES * toolkit)
+    figure(
+        f"{count}/{count} runs ended with their exit known; a new room shows it within {slowest:.1f} s, "
+        f"{toolkit:.1f} s of which the import of the toolkit alone takes"
+    )
+
+
+def seconds_of(command: list[str]) -> float:
+    began = time.monotonic()
+    subprocess.run(command, check=True)
+    return time.monotonic() - began
 
 
 def seconds_until_gone(room: PtyRoom) -> float:

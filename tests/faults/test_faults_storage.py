@@ -17,14 +17,21 @@ from fault_runs import Figure, Folder, Open, exit_of, state_of, status_of, times
 from processes import wait_until
 
 from engine.cli import main
-from engine.data.npz import open_npz
+from engine.data.corpus import open_corpus
+from engine.data.npz import check_whole, open_npz
 from engine.data.payload_file import read_payload
+from engine.data.split import split_windows
+from engine.data.windows import open_windows
+from engine.evaluation.inputs import corpus_inputs
 from engine.evaluation.retrieval import open_index
+from engine.preflight import run as preflight_run
+from engine.preflight.run import run_preflight
+from engine.preflight.subject import open_subject
 from engine.run.convert import ConfigError
 from engine.run.directory import list_runs
 from engine.run.events import EventWriter, WarningRaised, read_events
 from engine.run.files import clear_temporaries
-from engine.run.settings import CheckpointConfig, RunConfig
+from engine.run.settings import CheckpointConfig, EvalConfig, RunConfig
 from engine.run.state import Status
 from engine.training import disk
 from engine.training.checkpoint import MODEL_FILE, TRAINING_FILE, clear_leftovers, load_training
@@ -227,6 +234,57 @@ def model_parts() -> tuple[torch.nn.Module, torch.nn.Module | None]:
     from checkpoints import parts
 
     return parts(0.0)
+
+
+def flip(file: Path, bit: int) -> None:
+    """Flip a bit as a disk does: neither size nor time of change tell."""
+    info, data = file.stat(), bytearray(file.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+    os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+@pytest.mark.faults(21)
+def test_a_flipped_bit_of_the_data_stops_preflight_training_and_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    monkeypatch.setattr(preflight_run, "WORTH_KEEPING_S", 0.0)  # what was found of the whole data is kept
+    run = make_run(tmp_path / "mamba_s-0001", epochs=1)
+    data, count, rng = run.read_spec().data, times(300, 30), np.random.default_rng(1)
+    vectors_file = open_corpus(tmp_path / "corpus").vectors_file
+
+    def blocking() -> str:
+        """What keeps it from being trained; empty where nothing does."""
+        try:
+            report = run_preflight(open_subject(data, [], tmp_path), cache=tmp_path / "kept")
+        except ConfigError as error:  # the header was hit
+            return str(error)
+        return "; ".join(item.detail for item in report.blocking)
+
+    assert blocking() == ""
+    for bit in rng.integers(8 * vectors_file.stat().st_size, size=count).tolist():
+        flip(vectors_file, bit)
+        assert str(vectors_file) in blocking()
+        flip(vectors_file, bit)
+    assert blocking() == "", "as it was"
+    flip(vectors_file, 8 * vectors_file.stat().st_size - 5)
+    done = CliRunner().invoke(main, ["train", "--run-dir", str(run.path)])
+    assert done.exit_code == 2
+    assert "preflight: data_unchanged: " in done.stderr
+    assert not (run.path / "checkpoints").exists()
+    source = open_windows(data, tmp_path)
+    split = split_windows(source, val_share=data.val_share, test_share=data.test_share, seed=data.split_seed)
+    with pytest.raises(ConfigError, match=rf"{vectors_file.name}: sha256 is"):
+        corpus_inputs(source, split, EvalConfig(), tmp_path / "kept")
+    windows = tmp_path / "windows.npz"
+    np.savez(windows, contexts=rng.normal(size=(40, 3, 8)).astype(np.float32))
+    check_whole(windows)
+    for bit in rng.integers(8 * 1000, 8 * 3000, size=count).tolist():  # within the array, which is mapped where it lies
+        flip(windows, bit)
+        with pytest.raises(ConfigError, match=r"windows\.npz: contexts\.npy is not what its checksum says"):
+            check_whole(windows)
+        flip(windows, bit)
+    figure(f"{count}/{count} flips in a corpus and in windows stop preflight, training and evaluation, file named")
 
 
 @pytest.mark.faults(21)

@@ -131,6 +131,22 @@ async def test_enter_shows_a_line_whole_and_y_copies_it(runs_file: RunsFile) -> 
         assert log.sought == "", "Escape ends the search"
 
 
+async def test_a_secret_is_in_neither_the_whole_line_nor_its_copy(
+    runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "canary-6f1d0c")
+    run = missed_mamba(Path(runs_file.runs_dir))
+    run.log_file.write_text("token canary-6f1d0c was refused\n")
+    app = RoomApp(runs_file, runs_file.runs_dir)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.press("5", "y", "enter")
+        await pilot.pause()
+        shown = "".join(str(widget.render()) for widget in app.screen.query("Static"))
+        assert "was refused" in app.clipboard
+        assert "was refused" in shown
+        assert "canary" not in app.clipboard + shown
+
+
 async def test_a_short_log_is_searched_while_it_is_typed_and_escape_undoes(runs_file: RunsFile) -> None:
     run = missed_mamba(Path(runs_file.runs_dir))
     run.log_file.write_text("one\ntwo\nthree\n")

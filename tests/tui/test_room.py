@@ -17,7 +17,7 @@ from tui.control.probe.record import ProbeReport, Row, Trial, Try, probe_file, p
 from tui.keymap import ROOM_BINDINGS
 from tui.panes.chart import ChartPane
 from tui.panes.decision_tree import DecisionTreePane
-from tui.panes.log import LogPane
+from tui.panes.log import LogPane, SearchBar
 from tui.panes.pane import Pane
 from tui.panes.preflight import PreflightPane
 from tui.panes.status_strip import StatusStrip
@@ -301,7 +301,11 @@ async def test_hostile_log_lines_show_as_text_and_do_nothing(runs_file: RunsFile
 async def test_slash_searches_the_log_and_ampersand_filters_it(runs_file: RunsFile) -> None:
     app = open_app(runs_file)
     async with app.run_test(size=SIZES["roomy"]) as pilot:
-        await pilot.press("slash", *"epoch", "enter")
+        await pilot.press("slash", *"epoch")
+        await pilot.pause()
+        bar = app.screen.query_one(SearchBar)
+        assert bar.content_size.height == 1, "what is typed can be read"
+        await pilot.press("enter")
         await pilot.pause()
         log = app.screen.query_one(LogPane).log_view
         assert app.focused is log

@@ -41,6 +41,10 @@ class Seen:
     is_non_finite: bool
 
 
+UNSEEN = Seen(Status.QUEUED, frozenset(), frozenset(), frozenset(), is_non_finite=False)
+"""Of a run that has only now been made."""
+
+
 def look(view: RunView) -> Seen:
     """What there is to notice now."""
     return Seen(
@@ -53,7 +57,7 @@ def look(view: RunView) -> Seen:
 
 
 def alerts_since(before: Seen | None, view: RunView) -> list[Alert]:
-    """What happened to `view` since `before`; nothing for a run that is seen for the first time."""
+    """What happened to `view` since `before`; nothing where that is None, for a run that was there at first."""
     if before is None:
         return []
     alerts = [*_of_training(before, view), *_of_jobs(before, view)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tui.control.alerts import Alert, Seen, alerts_since, look, of_decision
+from tui.control.alerts import UNSEEN, Alert, Seen, alerts_since, look, of_decision
 from tui.control.journal import Decision, Journal
 from tui.control.views import Watcher
 
@@ -21,6 +21,8 @@ class News:
         self._watcher = watcher
         self._journal = journal
         self._seen: dict[str, Seen] = {}
+        self._at_first: frozenset[str] | None = None
+        """Runs that the first look found. One that is made later may have ended before it is looked at."""
         self._mark: tuple[int, int] | None = None
         self._records: list[Decision] = []
         self._told: frozenset[tuple[str, str]] | None = None
@@ -35,9 +37,12 @@ class News:
 
     def alerts(self) -> Iterator[Alert]:
         """What has happened by the last look, and was not told."""
+        if self._at_first is None:
+            self._at_first = frozenset(self._watcher.views)
         for view in self._watcher.views.values():
             if not view.catching_up:
-                yield from alerts_since(self._seen.get(view.id), view)
+                before = self._seen.get(view.id, None if view.id in self._at_first else UNSEEN)
+                yield from alerts_since(before, view)
                 self._seen[view.id] = look(view)
         fresh = [entry for entry in self._records if self._told is not None and _key(entry) not in self._told]
         self._told = frozenset(map(_key, self._records))

@@ -11,6 +11,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import Input
 
+from engine.run.secrets import secrets_hider
 from tui.control.log_places import Place, marks_epoch, place_before, place_of
 from tui.control.scene import Scene
 from tui.panes.pane import Pane
@@ -26,7 +27,8 @@ class SearchBar(Input):
     """Where a search or a filter is typed; Escape leaves it."""
 
     DEFAULT_CSS = """
-    SearchBar { display: none; height: 1; border: none; padding: 0; }
+    SearchBar { display: none; height: 1; padding: 0; }
+    SearchBar, SearchBar:focus { border: none; }
     SearchBar.-open { display: block; }
     """
     BINDINGS = [Binding("escape", "leave", "leave", show=False, id="log.close_search")]
@@ -72,7 +74,7 @@ class LogPane(Pane):
         place: Place
 
     def compose(self) -> ComposeResult:
-        yield VirtualLog()
+        yield VirtualLog(hide=secrets_hider())
         yield SearchBar()
 
     @property

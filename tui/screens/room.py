@@ -64,10 +64,11 @@ class RoomScreen(Screen[None]):
         pane = self.pane(number)
         self.remove_class("-guest")
         self._make_current(pane)
-        self.app.stylesheet.update(self)  # now, since the layout decides whether the pane has a place
+        # now, since the layout decides whether the pane has a place; all others follow when the screen is next idle
+        self.app.stylesheet.update_nodes([pane])
         if not pane.display:
             self.add_class("-guest")
-            self.app.stylesheet.update(self)
+            self.app.stylesheet.update_nodes([pane])
         pane.focus_inside()
 
     def maximize_current(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -113,6 +113,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         self,
         path: Path | None = None,
         *,
+        hide: Callable[[str], str] = str,
         name: str | None = None,
         id: str | None = None,  # noqa: A002 - Textual's own name for it
         classes: str | None = None,
@@ -122,6 +123,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
 
         Args:
             path: The file.
+            hide: Leaves out of a line what is not to be shown; the file and what is found in it stay as they are.
             name: The name of the widget.
             id: The ID of the widget in the DOM.
             classes: The CSS classes of the widget.
@@ -131,6 +133,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         self._in_view: list[tuple[int, Strip]] | None = None
         self._seen_from = (0, Size())
         super().__init__(name=name, id=id, classes=classes, disabled=disabled)
+        self._hide = hide
         self._rows: LogRows | None = None
         self._strips: LRUCache[int, Strip] = LRUCache(512)
         self._widest = 0
@@ -352,12 +355,16 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         strip = self._strip(self._line_at(row))
         return folded(strip, self.scrollable_content_region.width) if self.wrap else [strip]
 
+    def _shown(self, number: int) -> ShownLine:
+        assert self._rows is not None
+        line = self._rows.shown(number)
+        return line._replace(text=self._hide(line.text))  # cleaned: no escape sequence parts what is to be hidden
+
     def _strip(self, number: int) -> Strip:
         """A line of the file, uncropped."""
         strip = self._strips.get(number)
         if strip is None:
-            assert self._rows is not None
-            line = self._rows.shown(number)
+            line = self._shown(number)
             style = self.get_component_rich_style(f"virtual-log--{line.kind}") if line.kind else self.rich_style
             segments = [*self.pieces(number, line, style)]
             if line.note:

@@ -134,7 +134,7 @@ class VirtualLog(FileView):
         """Do something with the marked line, or with the last one in view."""
         if self._rows is not None and self._num_rows():
             number = self._here(self._bottom_line())
-            self.post_message(self.LineOpened(self, number, self._rows.shown(number), wanted))
+            self.post_message(self.LineOpened(self, number, self._shown(number), wanted))
 
     def action_end_search(self) -> None:
         """Show all lines again, none of them marked."""
@@ -163,7 +163,7 @@ class VirtualLog(FileView):
             return None
         held = LineSearch(self._rows.index, holding)
         held.advance()
-        return next((number for number in reversed(held.lines) if is_it(self._rows.shown(number).text)), None)
+        return next((number for number in reversed(held.lines) if is_it(self._shown(number).text)), None)
 
     def go_to_line(self, number: int) -> None:
         """Bring a line into view and mark it; all lines are shown again."""
@@ -172,8 +172,7 @@ class VirtualLog(FileView):
 
     def text_at(self, number: int) -> str:
         """A line, safe to print; empty if there is none."""
-        has_line = self._rows is not None and 0 <= number < self.line_count
-        return self._rows.shown(number).text if has_line and self._rows is not None else ""
+        return self._shown(number).text if 0 <= number < self.line_count else ""
 
     def empty_text(self) -> str:
         """What is said while there is no line to show."""
