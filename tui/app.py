@@ -21,6 +21,7 @@ from textual.screen import Screen
 from engine.run.convert import ConfigError, suggestion
 from engine.run.runs_file import RunsFile, load_runs
 from tui.acts import Act, prepare
+from tui.announcing import NOTICE_CHARS, Announcer
 from tui.control.actions import Actions
 from tui.control.news import News
 from tui.control.scene import Scene, build_scene
@@ -40,8 +41,6 @@ from tui.text import clean, shorten
 
 POLL_S = 0.5
 """Two looks a second: what a person can follow, at a fraction of a percent of a core."""
-NOTICE_CHARS = 240
-"""A notice is read in passing; panes, log and command line have the whole text."""
 USAGE_S = 2.0
 """CPU shares over less than this are noise."""
 
@@ -69,6 +68,7 @@ class RoomApp(App[None]):
         self._tick = 0
         self._problem = ""
         self._news, self._keeper = News(self.watcher, self.actions.journal), OutcomeKeeper()
+        self.announcer = Announcer(self, self._news)
         self._meter = UsageMeter(runs_dir)
         self._usage: MachineUsage | None = None
         self._watched = file
@@ -102,7 +102,7 @@ class RoomApp(App[None]):
         if self._news.poll() or not self._tick:
             self._tick += 1
         self._keeper.look(self.actions, list(self.watcher.views.values()), self._tick)
-        self._announce()
+        self.announcer.announce()
         self.selected_id = self.pilot.followed(self.selected_id)
         self.show_scene()
 
@@ -111,7 +111,7 @@ class RoomApp(App[None]):
         now, scene, piloted = time.time(), self.scene, self.pilot.state
         is_timed = scene is not None and (scene.undo is not None or scene.holder)
         if scene is not None and scene.tick == self._tick and scene.piloted is piloted and not is_timed:
-            self.scene = replace(scene, now=now, usage=self._usage)
+            self.scene = replace(scene, now=now, usage=self._usage, unread=self.announcer.unread)
         else:
             self.scene = build_scene(
                 self.actions,
@@ -122,6 +122,7 @@ class RoomApp(App[None]):
                 problem=self._problem or self._keeper.problem,
                 usage=self._usage,
                 piloted=piloted,
+                unread=self.announcer.unread,
             )
         self._room.scene = self.scene
 
@@ -157,12 +158,6 @@ class RoomApp(App[None]):
         else:
             self._problem = f'{self.file.path}, [room]: no theme "{theme}".{suggestion(theme, self.available_themes)}'
 
-    def _announce(self) -> None:
-        for alert in self._news.alerts():
-            title, text = clean(f"{alert.run}: {alert.title}"), shorten(clean(alert.text), NOTICE_CHARS)
-            self.notify(text, title=title, severity=alert.severity, markup=False, timeout=10)
-            self.bell()
-
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: every key of the room by what it does, then the terminal toolkit's own."""
         for binding in ROOM_BINDINGS:
@@ -183,6 +178,10 @@ class RoomApp(App[None]):
         of_pane = [key.binding for key in bound if key.node in (self.focused, pane) and key.binding.tooltip]
         self.clear_notifications()
         self.push_screen(HelpScreen(f"{pane.NUMBER} {pane.NAME}", of_pane, plain=self.plain))
+
+    def action_alerts(self) -> None:
+        """What has happened, newest first."""
+        self.announcer.open_list()
 
     def action_pane(self, number: int) -> None:
         """Go to a pane."""

@@ -56,6 +56,8 @@ class Scene:
     problem: str = ""
     """What is wrong with runs.toml or a run folder, until it is mended."""
     readonly: bool = False
+    unread: int = 0
+    """News that nobody has looked at in the list yet."""
     usage: MachineUsage | None = None
     """What the runs cost this machine, looked at less often than the runs."""
     piloted: Piloted | None = None
@@ -81,6 +83,7 @@ def build_scene(
     problem: str = "",
     usage: MachineUsage | None = None,
     piloted: Piloted | None = None,
+    unread: int = 0,
 ) -> Scene:
     """Put a moment together. Pure but for the journal's few lines."""
     views = tuple(watcher.views.values())
@@ -122,6 +125,7 @@ def build_scene(
     return Scene(
         now=now,
         tick=tick,
+        unread=unread,
         views=views,
         selected=selected,
         pair=choose_pair(views, selected, actions.file.room.compare),

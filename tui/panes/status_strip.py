@@ -51,6 +51,10 @@ class StatusStrip(SteadyText):
             yield say("lvm" + (" READ-ONLY" if scene.readonly else ""), "bold $text-primary", plain=self.plain)
         if scene.problem:
             yield say(f"! {scene.problem}", "bold $text-error", plain=self.plain)
+        if scene.unread:
+            yield say(
+                f"!{scene.unread}" if is_narrow else f"! {scene.unread} new", "bold $text-accent", plain=self.plain
+            )
         yield from self._autopilot(scene)
         run = scene.selected
         if run is None:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -118,7 +119,7 @@ class Driver:
         report = self._report(state)
         before = self._written
         # the clock alone is no news
-        if before is None or msgspec.structs.replace(before, seconds=report.seconds) != report:
+        if before is None or msgspec.structs.replace(before, seconds=report.seconds, created=report.created) != report:
             write_json(probe_file(self.run), report)
             self._written = report
         return report
@@ -135,6 +136,7 @@ class Driver:
             bar=gate.at_least,
             state=state,
             seconds=round(time.monotonic() - self.began, 1),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
             num_queries=max((track.num_queries for track in self.tracks), default=0),
             floors=base.state.floors if base else {},
             rows=rows,

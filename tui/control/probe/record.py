@@ -120,6 +120,8 @@ class ProbeReport(Struct, frozen=True, kw_only=True):
     state: ProbeState = "running"
     seconds: float = 0.0
     """Wall time since it was started."""
+    created: str = ""
+    """When it was written: UTC, ISO 8601; empty in those of older versions."""
     num_queries: int = 0
     floors: dict[str, float] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
