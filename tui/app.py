@@ -41,6 +41,8 @@ from tui.text import clean, shorten
 
 POLL_S = 0.5
 """Two looks a second: what a person can follow, at a fraction of a percent of a core."""
+STILL_S = 5.0
+"""Where no run is alive, ages and the machine's figures are all that moves: they need not move twice a second."""
 USAGE_S = 2.0
 """CPU shares over less than this are noise."""
 
@@ -111,6 +113,9 @@ class RoomApp(App[None]):
         now, scene, piloted = time.time(), self.scene, self.pilot.state
         is_timed = scene is not None and (scene.undo is not None or scene.holder)
         if scene is not None and scene.tick == self._tick and scene.piloted is piloted and not is_timed:
+            is_still = scene.unread == self.announcer.unread and not any(view.status.is_alive for view in scene.views)
+            if is_still and 0 <= now - scene.now < STILL_S:
+                return
             self.scene = replace(scene, now=now, usage=self._usage, unread=self.announcer.unread)
         else:
             self.scene = build_scene(

@@ -385,3 +385,19 @@ async def test_what_a_probe_found_shows_below_the_plan_in_words_and_figures(runs
         assert "6 loss.contrast_space = target" in text
         assert "P  probe" not in text, "it is done"
         assert text.index("loss.temperature: ") < text.index("probe: fix 6"), "the plan comes first"
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_a_still_room_hands_nothing_down_and_moves_again_with_the_first_event(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["working"]) as pilot:
+        await pilot.pause()
+        before = app.scene
+        for _ in range(5):
+            app.poll()
+        assert app.scene is before, "no run is alive, and nothing has happened"
+        missed_mamba(Path(runs_file.runs_dir), number=9)
+        app.poll()
+        await pilot.pause()
+        assert app.scene is not before
+        assert "mamba_s-0009" in {view.id for view in app.scene.views}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 from recorded import AMN_HISTORY, make_spec, make_view, run_events
 
@@ -31,3 +33,14 @@ def test_a_living_run_shows_its_gates_evaluations_and_end() -> None:
 
 def test_an_evaluation_nobody_asked_for_is_due() -> None:
     assert "smoke evaluation due since epoch 4" in rows(*AMN_HISTORY)[-1]
+
+
+def test_what_the_disk_still_holds_is_said_in_checkpoints() -> None:
+    spec = make_spec()
+    run = make_view(spec, run_events(spec, AMN_HISTORY[:2]))
+    size = run.state.checkpoints["last"].bytes
+    for fits, style in ((500, "$foreground-muted"), (19, "$text-warning")):
+        scene = Scene(now=0.0, tick=1, views=(run,), usage=replace(USAGE, disk_free_bytes=size * fits + 1))
+        (row,) = (row for row in SystemPane()._rows(scene) if "checkpoint" in row.plain)
+        assert row.plain.endswith(f"the disk has room for {fits}")
+        assert [str(span.style) for span in row.spans] == [style]

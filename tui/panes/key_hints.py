@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from textual.content import Content
 from textual.reactive import reactive
 
@@ -21,14 +23,18 @@ class KeyHints(SteadyText):
     scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
     plain: reactive[bool] = reactive(False)
 
+    _drawn: Hashable = None
+
     def watch_plain(self) -> None:
         """Draw with other characters."""
         self.watch_scene(self.scene)
 
     def watch_scene(self, scene: Scene | None) -> None:
         """Grey out what does not apply."""
-        if scene is None:
+        drawn = None if scene is None else (frozenset(scene.reasons), scene.readonly, self.plain)
+        if scene is None or drawn == self._drawn:
             return
+        self._drawn = drawn
         keys = {key: action for action, (key, _) in ACTION_KEYS.items()}
         parts = []
         for binding in ROOM_BINDINGS:

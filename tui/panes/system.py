@@ -18,6 +18,10 @@ from tui.panes.words import lines
 from tui.widgets.steady_text import SteadyText
 
 
+FEW_CHECKPOINTS = 20
+"""Fewer than this fit: somebody should make room before the night."""
+
+
 class SystemPane(Pane):
     """CPU, memory and disk of the runs that are alive."""
 
@@ -45,16 +49,20 @@ class SystemPane(Pane):
         yield self.say(f"{machine}, disk free {_gib(usage.disk_free_bytes)}")
         for view in scene.views:
             if view.status.is_alive:
-                yield from self._run_rows(view, usage.processes.get(view.id), scene.now)
+                yield from self._run_rows(view, usage.processes.get(view.id), usage.disk_free_bytes, scene.now)
 
-    def _run_rows(self, view: RunView, process: ProcessUsage | None, now: float) -> Iterator[Content]:
+    def _run_rows(self, view: RunView, process: ProcessUsage | None, disk_free: int, now: float) -> Iterator[Content]:
         cost = f"{process.cpu_percent:.0f} % CPU, {_gib(process.memory_bytes)}" if process else "-"
         saved = view.state.checkpoints.get("last")
         last = view.state.last_step
         yield self.say(f"{view.id}  {cost}", "bold")
         pace = f"{last.windows_per_s:.0f} windows/s" if last else "no step yet"
-        room = f", checkpoint {saved.bytes / 1e6:.0f} MB" if saved else ""
-        yield self.say(f"  {pace}{room}", "$foreground-muted")
+        yield self.say(f"  {pace}", "$foreground-muted")
+        if saved and saved.bytes:
+            fits = disk_free // saved.bytes
+            # a new one is whole beside the old one before that goes
+            words = f"  checkpoint {saved.bytes / 1e6:.1f} MB, the disk has room for {fits:,}"
+            yield self.say(words, "$foreground-muted" if fits >= FEW_CHECKPOINTS else "$text-warning")
         due = ", ".join(_words(milestone) for milestone in timeline(view, now))
         yield self.say(f"  {due}", "$foreground-muted")
 
