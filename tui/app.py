@@ -41,6 +41,8 @@ from tui.text import clean, shorten
 
 POLL_S = 0.5
 """Two looks a second: what a person can follow, at a fraction of a percent of a core."""
+CATCH_UP_S = 0.03
+"""Between looks while a long record is being read, so that keys are heard meanwhile."""
 STILL_S = 5.0
 """Where no run is alive, ages and the machine's figures are all that moves: they need not move twice a second."""
 USAGE_S = 2.0
@@ -107,6 +109,8 @@ class RoomApp(App[None]):
         self.announcer.announce()
         self.selected_id = self.pilot.followed(self.selected_id)
         self.show_scene()
+        if any(view.catching_up for view in self.watcher.views.values()):
+            self.set_timer(CATCH_UP_S, self.poll)
 
     def show_scene(self) -> None:
         """Hand the moment down to the panes. Only the clock moves where nothing else has."""

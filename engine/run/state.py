@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple, assert_never
@@ -67,6 +68,10 @@ class Point(NamedTuple):
     """Seconds since the first step of all, the waits between attempts left out."""
 
 
+MOST_POINTS = 8192
+"""Steps kept at least, once there were so many; twice that at most, 7 MB. Days of training log millions."""
+
+
 class RunState(Struct, kw_only=True):
     """Everything the events say. Grows by `apply`; never read from anywhere else."""
 
@@ -79,6 +84,7 @@ class RunState(Struct, kw_only=True):
     epochs: list[EpochRecord] = field(default_factory=list)
     """One per epoch, in order; a repeated epoch (after a resume) replaces the earlier one."""
     points: list[Point] = field(default_factory=list)
+    """Steps in order; of a long training a sample, the denser the nearer to its end."""
     ended_s: dict[int, float] = field(default_factory=dict)
     """By epoch: when it ended, in the seconds that points count."""
     clock_began: float = 0.0
@@ -114,6 +120,8 @@ class RunState(Struct, kw_only=True):
             case StepLogged():
                 self.last_step = event
                 self.points.append(self._point(event))
+                if len(self.points) >= 2 * MOST_POINTS:
+                    self.points = _thinned(self.points)
             case EpochEnded(record=record):
                 self.ended_s[record.epoch] = event.t - self.clock_began
                 self.epochs = [known for known in self.epochs if known.epoch < record.epoch] + [record]
@@ -181,6 +189,15 @@ class RunState(Struct, kw_only=True):
             in_epoch = min(1.0, steps / self.started.steps_per_epoch)
         since = max(0.0, min(now - self.last_t, self.epoch_s)) if self.last_t else 0.0
         return max(0.0, (epoch - done - in_epoch) * self.epoch_s - since)
+
+
+def _thinned(points: list[Point]) -> list[Point]:
+    """Half of the points: of two neighbours the one with the larger gradient, for a spike is what people look for."""
+    ahead = [math.inf if point.grad_norm is None else point.grad_norm for point in points]
+    return [
+        points[i] if i + 1 == len(points) or ahead[i] >= ahead[i + 1] else points[i + 1]
+        for i in range(0, len(points), 2)
+    ]
 
 
 def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:

@@ -22,6 +22,7 @@ from engine.run.events import (
     NonFiniteFound,
     RunFailed,
     RunStopped,
+    StepLogged,
     WarningRaised,
     decode_event,
     encode_event,
@@ -148,6 +149,49 @@ def test_an_endless_line_is_skipped_without_being_kept(tmp_path: Path) -> None:
         assert len(reader._rest) <= MAX_LINE
     assert found == EVENTS[:2]
     assert reader.skipped == 1
+
+
+def a_step(number: int, **changes: float | None) -> StepLogged:
+    numbers = {"loss": 0.5, "infonce": 0.4, "ar_cosine": 0.3, "lr": 1e-3, "grad_norm": 1.0}
+    return StepLogged(
+        seq=number,
+        t=1.7e9 + number,
+        epoch=1,
+        step=number,
+        negatives_per_query=100.0,
+        windows_per_s=1000.0,
+        **{**numbers, **changes},  # type: ignore[arg-type]
+    )
+
+
+def test_of_a_long_record_some_steps_are_read_and_everything_else(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = [encode_event(a_step(number)) for number in range(1, 3001)]
+    told = [event for event in EVENTS if not isinstance(event, StepLogged)]
+    for place, event in enumerate(told):
+        lines.insert(place * 50, encode_event(event))
+    path.write_bytes(b"".join(lines))
+    reader, found = EventReader(path, most_steps=200), list[Event]()
+    shares = []
+    while not shares or reader.behind:
+        found += reader.read(max_bytes=20_000)[0]
+        shares.append(reader.progress)
+    assert [event for event in found if not isinstance(event, StepLogged)] == told
+    steps = [event.step for event in found if isinstance(event, StepLogged)]
+    assert 150 <= len(steps) <= 300, "one of so many, and the last one of every read"
+    assert steps == sorted(steps)
+    assert steps[-1] == 3000, "how things stand"
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    with path.open("ab") as file:
+        file.write(b"".join(encode_event(a_step(number)) for number in range(3001, 3051)))
+    assert [event.step for event in reader.read()[0]] == [*range(3001, 3051)], "what comes later is read whole"
+
+
+def test_a_short_record_is_read_whole_whatever_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"".join(encode_event(a_step(number)) for number in range(1, 101)))
+    assert len(EventReader(path, most_steps=100).read()[0]) == 100
 
 
 def test_a_missing_file_has_no_events(tmp_path: Path) -> None:

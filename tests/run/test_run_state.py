@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -18,9 +20,10 @@ from engine.run.events import (
     RunFinished,
     RunStarted,
     RunStopped,
+    StepLogged,
     WarningRaised,
 )
-from engine.run.state import RunState, Status, derive_status, fold
+from engine.run.state import MOST_POINTS, RunState, Status, derive_status, fold
 
 SPEC = make_spec()
 STARTED = run_events(SPEC, [])[0]
@@ -81,6 +84,30 @@ def test_a_resume_drops_what_came_after_its_checkpoint() -> None:
 def test_a_repeated_epoch_replaces_the_earlier_one_and_what_followed_it() -> None:
     state = fold([*run_events(SPEC, [0.1, 0.2, 0.3]), EpochEnded(record=make_record(2, 0.25))])
     assert [(record.epoch, record.val_cosine) for record in state.epochs] == [(1, 0.1), (2, 0.25)]
+
+
+def test_of_millions_of_steps_thousands_are_kept_and_no_spike_is_lost() -> None:
+    state, spikes = RunState(), {1000: 90.0, 12_345: 70.0, 30_000: None}
+    for number in range(1, 5 * MOST_POINTS):
+        state.apply(
+            StepLogged(
+                epoch=1 + number // 1000,
+                step=number,
+                loss=1.0,
+                infonce=None,
+                ar_cosine=None,
+                lr=1e-3,
+                grad_norm=spikes.get(number, 1.0),
+                negatives_per_query=1.0,
+                windows_per_s=1.0,
+            )
+        )
+    steps = [point.step for point in state.points]
+    assert MOST_POINTS <= len(steps) < 2 * MOST_POINTS
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 5 * MOST_POINTS - 1
+    assert set(spikes) <= set(steps)
+    assert max(after - before for before, after in pairwise(steps)) <= 16, "evenly"
 
 
 def test_a_gate_is_judged_once() -> None:

@@ -20,7 +20,7 @@ from engine.run.heads import HeadReport, RerankReport, read_head_report, read_re
 from engine.run.preflight import PreflightReport, read_preflight
 from engine.run.settings import Gate
 from engine.run.spec import RunSpec
-from engine.run.state import RunState, Status, derive_status
+from engine.run.state import MOST_POINTS, RunState, Status, derive_status
 from tui.control.probe.record import ProbeReport, probe_file, read_probe
 
 Report = TypeVar("Report")
@@ -54,6 +54,8 @@ class RunView:
     """Evaluations started, by name, with how they fare."""
     catching_up: bool = False
     """More events are on disk than have been read yet."""
+    progress: float = 1.0
+    """Share of the events that has been read."""
     version: int = 0
     """Grows with every change, so that only what changed is drawn."""
 
@@ -162,7 +164,7 @@ class Watcher:
             self.unreadable[run.id] = str(error)
             return is_news
         self.unreadable.pop(run.id, None)
-        self._readers[run.id] = EventReader(run.events_file)
+        self._readers[run.id] = EventReader(run.events_file, MOST_POINTS)
         life = run.read_life()
         self.views[run.id] = RunView(run, spec, RunState(), life, Status.QUEUED)
         return True
@@ -199,6 +201,7 @@ class Watcher:
         changed = bool(events) or restarted or now != _known(view)
         view.life, view.preflight, view.evals, view.head, view.reranker, view.probe = now[:6]
         view.jobs, view.status, view.reason, view.catching_up = now[6:]
+        view.progress = reader.progress
         view.version += changed
         is_busy = status.is_alive or catching_up or any(job.lock_held for job in jobs.values())
         if is_busy or status is Status.QUEUED:

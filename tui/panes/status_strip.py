@@ -65,6 +65,8 @@ class StatusStrip(SteadyText):
             yield say(words, "bold $text-warning", plain=self.plain)
         yield say(run.id, "bold", plain=self.plain)
         yield status_mark(run.status, plain=self.plain)
+        if run.catching_up:
+            yield say(f"reading its record, {run.progress:.0%}", "$text-warning", plain=self.plain)
         latest = run.latest
         done = f"{latest.epoch if latest else 0}/{run.spec.config.epochs}"
         value = number(latest.val_cosine if latest else None)

@@ -17,7 +17,6 @@ from tui.panes.pane import Pane
 from tui.panes.words import lines
 from tui.widgets.steady_text import SteadyText
 
-
 FEW_CHECKPOINTS = 20
 """Fewer than this fit: somebody should make room before the night."""
 
