@@ -76,6 +76,13 @@ def prepare(action: str, scene: Scene, actions: Actions, reason: str = "", *, pi
     return _end(run, action, actions)
 
 
+def foretell(scene: Scene, actions: Actions) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """What the costly actions would do now, in words, and why those would not that do not apply; by action."""
+    costly = ("restart", "mend", "probe")
+    why_not = {action: scene.reasons[action] for action in costly if action in scene.reasons}
+    return {act: prepare(act, scene, actions).plan for act in costly if act not in why_not}, why_not
+
+
 def _start(name: str, actions: Actions, *, is_shown: bool, override: str = "") -> Act:
     def start() -> ActionDone:
         run = actions.start(name, only_one=True, override=override)

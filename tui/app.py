@@ -20,7 +20,7 @@ from textual.screen import Screen
 
 from engine.run.convert import ConfigError, suggestion
 from engine.run.runs_file import RunsFile, load_runs
-from tui.acts import Act, prepare
+from tui.acts import Act, foretell, prepare
 from tui.announcing import NOTICE_CHARS, Announcer
 from tui.control.actions import Actions
 from tui.control.news import News
@@ -36,6 +36,7 @@ from tui.panes.runs import RunsPane
 from tui.piloting import OutcomeKeeper, RoomPilot
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
+from tui.screens.plan import PlanScreen
 from tui.screens.room import RoomScreen
 from tui.text import clean, shorten
 
@@ -191,6 +192,12 @@ class RoomApp(App[None]):
     def action_alerts(self) -> None:
         """What has happened, newest first."""
         self.announcer.open_list()
+
+    def action_plan(self) -> None:
+        """What the keys that start something costly would do, before they do it."""
+        if self.scene is not None:
+            self.clear_notifications()
+            self.push_screen(PlanScreen(*foretell(self.scene, self.actions), plain=self.plain))
 
     def action_pane(self, number: int) -> None:
         """Go to a pane."""

@@ -68,6 +68,7 @@ ROOM_BINDINGS: list[Binding] = [
         _look(str(number), f"pane({number})", name, f"go to pane {number}, {name}", f"pane.{number}")
         for number, name in enumerate(PANE_NAMES, start=1)
     ),
+    _look("i", "plan", "plan", "what R, M and P would do now, before they do it", "room.plan"),
     _look("exclamation_mark", "alerts", "alerts", "what has happened, newest first", "room.alerts", display="!"),
     _look("colon", "command_palette", "palette", "every action by name (also ctrl+p)", "room.palette", display=":"),
     _look("m", "maximize_pane", "maximise", "this pane alone, and back", "pane.maximize"),

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from textual.widgets.tree import TreeNode
 
+from engine.run.directory import list_runs
 from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
 from tui.panes.playbook_tree import PlaybookTree
 from tui.panes.status_strip import StatusStrip
+from tui.screens.plan import PlanScreen
 
 OWN = """
 start = "gate"
@@ -100,3 +102,21 @@ async def test_a_broken_playbook_named_while_the_room_is_open_is_watched_until_i
         app.poll()
         await pilot.pause()
         assert "* no: Turn a knob" in labels(app)
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_i_says_what_the_costly_keys_would_do_and_does_nothing(runs_file: RunsFile) -> None:
+    app = RoomApp(runs_file, runs_file.runs_dir)
+    async with app.run_test(size=(120, 35)) as pilot:
+        before = {run.id for run in list_runs(runs_file.runs_dir)}
+        await pilot.press("i")
+        await pilot.pause()
+        assert isinstance(app.screen, PlanScreen)
+        rows = "\n".join(str(row) for row in app.screen._rows())
+        assert "R  restart with the recommended fix" in rows
+        assert "loss.temperature: 0.07 → 0.05" in rows
+        assert "to its gate at mamba_s-0001's pace" in rows
+        assert "M  mend" in rows, "and why it does not apply, where it does not"
+        await pilot.press("escape")
+        assert {run.id for run in list_runs(runs_file.runs_dir)} == before
+        assert not app.actions.journal.read()

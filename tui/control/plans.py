@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from tui.control.journal import Decision, Journal, Who
 from tui.control.ladder import Rung, best_of, family
 from tui.control.playbook import Position, describe_rung, playbook_of
 from tui.control.probe.plan import ProbeIntent, tries_of
+from tui.control.report import duration
 from tui.control.views import RunView
 from tui.control.walk import locate
 
@@ -56,8 +58,15 @@ class RestartPlan:
             self.rung.fix.reason,
             *(f"{key}: {old} → {new}" for key, old, new in self.change),
             f"starts a child of {self.base.id}",
+            *([f"with {shlex.join(self.base.spec.argv[:-1])} RUN_DIR"] if self.base.spec.argv else []),
+            *self._cost(),
             *([stopped] if stopped else []),
         ]
+
+    def _cost(self) -> list[str]:
+        """How long it will take to know more; nothing where no pace is known."""
+        pace, gate = self.base.state.epoch_s, self.base.gate
+        return [] if pace is None else [f"about {duration(pace * gate.epoch)} to its gate at {self.base.id}'s pace"]
 
 
 class Plans:
