@@ -30,7 +30,7 @@ from tui.verbs_diagnose import make_diagnose
 from tui.verbs_journal import make_journal
 from tui.verbs_mend import make_mend
 from tui.verbs_probe import make_probe
-from tui.verbs_runs import make_archive, make_note
+from tui.verbs_runs import make_archive, make_compare, make_note
 from tui.verbs_scenarios import scenarios_command
 
 
@@ -353,4 +353,5 @@ main.add_command(make_mend(place_options, open_place))
 main.add_command(make_probe(place_options, open_place))
 main.add_command(make_note(place_options, open_place))
 main.add_command(make_archive(place_options, open_place))
+main.add_command(make_compare(place_options, open_place))
 main.add_command(scenarios_command)

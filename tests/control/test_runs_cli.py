@@ -89,3 +89,30 @@ def test_read_only_writes_nothing_on_a_run(lvm: Invoke, recorded_runs: Path, arg
     assert result.exit_code == 2
     assert "read-only" in result.stderr
     assert sorted(recorded_runs.rglob("*")) == before
+
+
+def test_compare_tells_the_verdict_the_numbers_and_the_settings(lvm: Invoke) -> None:
+    result = lvm("compare", "1", "2")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "AMN passes, the model misses: the model or its objective, not the data."
+    assert any(line.split() == ["val_cosine@4", "0.381", "-0.200", "0.581"] for line in lines)
+    assert any(line.split() == ["model.kind", "mamba_s", "amn"] for line in lines)
+    assert not any(line.startswith("loss.temperature") for line in lines)
+    assert "loss.temperature" in lvm("compare", "1", "2", "--all-settings").stdout
+
+
+def test_compare_as_json_is_the_same_in_numbers(lvm: Invoke) -> None:
+    record = msgspec.json.decode(lvm("compare", "1", "--reference", "2", "--json").stdout)
+    assert (record["schema"], record["runs"], record["reference"]) == (1, ["mamba_s-0001", "amn-0002"], "amn-0002")
+    row = next(row for row in record["rows"] if row["label"] == "best val_cosine")
+    assert row["numbers"] == [0.413, 0.581]
+    assert row["differences"] == [pytest.approx(-0.168), 0.0]
+    assert [one["key"] for one in record["settings"] if one["differs"]] == ["model.kind", "model.layers"]
+
+
+@pytest.mark.parametrize("arguments", [("1",), ("1", "1"), ("1", "mamba_s-0001", "--reference", "1")])
+def test_compare_wants_two_runs(lvm: Invoke, arguments: tuple[str, ...]) -> None:
+    result = lvm("compare", *arguments)
+    assert result.exit_code == 2
+    assert "name two runs or more" in result.stderr

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from engine.run.evals import EvalReport
 from engine.run.events import EpochRecord
 from engine.run.settings import DataConfig, RunConfig
 from engine.run.spec import RunSpec, resolved_settings
@@ -40,7 +41,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 """All that a field can say, where it is one of few words."""
 RETRIEVAL = ("r5", "contain50", "eff5")
-"""Figures of the newest smoke evaluation, else of the newest full one."""
+"""Figures of `retrieval_report`."""
 NUMBERS = (*EpochRecord.__struct_fields__, "best_val_cosine", *RETRIEVAL)
 """What a run was measured to be: at its last epoch, unless the name says otherwise."""
 
@@ -67,10 +68,16 @@ def number_of(view: RunView, name: str) -> float | None:
     if name == "best_val_cosine":
         return view.state.best.val_cosine if view.state.best else None
     if name in RETRIEVAL:
-        report = newest_eval(view, "smoke") or newest_eval(view, "full")
-        return float(getattr(report.rows["model"].exact, name)) if report and "model" in report.rows else None
+        report = retrieval_report(view)
+        return float(getattr(report.rows["model"].exact, name)) if report else None
     value = getattr(view.latest, name) if view.latest else None
     return None if value is None else float(value)
+
+
+def retrieval_report(view: RunView) -> EvalReport | None:
+    """The newest smoke evaluation, which runs have alike; else the newest full one."""
+    report = newest_eval(view, "smoke") or newest_eval(view, "full")
+    return report if report and "model" in report.rows else None
 
 
 def age_s(view: RunView, now: float) -> float | None:

@@ -102,6 +102,10 @@ class RunFilter:
         return [view for view in views if self.finds(view)]
 
 
+EVERY_RUN = RunFilter()
+"""Of those that are not put away."""
+
+
 def parse_filter(text: str) -> RunFilter:
     """Read a filter.
 
