@@ -166,7 +166,8 @@ def _number_row(
     found = tuple(map(get, runs))
     base = get(reference)
     gaps = (None if view is reference else _minus(value, base) for view, value in zip(runs, found, strict=True))
-    return Row(label, tuple(map(tell, found)), tuple("" if gap is None else f"{gap:+.3f}" for gap in gaps), found)
+    told = tuple("" if gap is None else _unless_same(f"{gap:+.3f}") for gap in gaps)
+    return Row(label, tuple(map(tell, found)), told, found)
 
 
 def _cost_row(
@@ -175,10 +176,15 @@ def _cost_row(
     found = tuple(map(get, runs))
     base = get(reference)
     ratios = tuple(
-        f"x{value / base:.2f}" if value is not None and base and view is not reference else ""
+        _unless_same(f"x{value / base:.2f}") if value is not None and base and view is not reference else ""
         for view, value in zip(runs, found, strict=True)
     )
     return Row(label, tuple(map(tell, found)), ratios, found)
+
+
+def _unless_same(difference: str) -> str:
+    """A difference that shows, else an equals sign: a column of zeros hides the others."""
+    return "=" if difference in ("+0.000", "-0.000", "x1.00") else difference
 
 
 def _settings(runs: Sequence[RunView]) -> Iterator[Setting]:

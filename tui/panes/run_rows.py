@@ -83,14 +83,14 @@ def sparkline(values: Sequence[float | None], width: int, *, plain: bool = False
     finite = [value for value in shown if value is not None and math.isfinite(value)]
     if not finite:
         return ""
-    low, high = min(finite), max(finite)
-    spare = max(0.0, LEAST_RISE - (high - low)) / 2
-    low, high = low - spare, high + spare
+    middle = min(finite) / 2 + max(finite) / 2
+    reach = max(LEAST_RISE / 2, max(finite) / 2 - min(finite) / 2)
 
     def bar(value: float | None) -> str:
         if value is None or not math.isfinite(value):
             return " "
-        return bars[min(len(bars) - 1, int((value - low) / (high - low) * len(bars)))]
+        height = 0.5 + (value / 2 - middle / 2) / reach
+        return bars[min(len(bars) - 1, max(0, int(height * len(bars))))]
 
     return "".join(map(bar, shown))
 
@@ -106,10 +106,11 @@ def _gates(view: RunView, *, plain: bool) -> Content:
     verdicts = [view.gate_judgement(gate).verdict for gate in view.spec.gates]
     if not verdicts:
         return say("-", "$foreground-muted", plain=plain)
-    worst = verdict_mark(min(verdicts, key=_WORST.index), plain=plain, word=True)
-    if len(verdicts) == 1:
-        return worst
-    return Content.assemble(worst, f" {verdicts.count('passed')}/{len(verdicts)}")
+    worst = min(verdicts, key=_WORST.index)
+    mark = verdict_mark(worst, plain=plain, word=worst != "undecidable")
+    parts = [" UNDECID."] if worst == "undecidable" else []  # in full it would cost the curve its place at 80 columns
+    parts += [f" {verdicts.count('passed')}/{len(verdicts)}"] if len(verdicts) > 1 else []
+    return Content.assemble(mark, *parts)
 
 
 def _about(view: RunView, *, is_wanted: bool, undone: bool, plain: bool) -> Iterator[Content]:

@@ -136,8 +136,8 @@ class RunsPane(Pane):
         parts += ["LATEST"] if listing.follows else []
         shown = f"  & {listing.wanted}" if listing.wanted.groups else ""
         self.set_title(", ".join(parts) + shown if views else "")
-        keys = "space mark  b reference  d settings  & filter  N note  X archive  l latest"
-        self.set_subtitle(keys if views else "")
+        writing = "" if scene.readonly else "  N note  X archive"
+        self.set_subtitle(f"space mark  b reference  d settings  & filter{writing}  l latest" if views else "")
 
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -185,6 +185,8 @@ class RunsPane(Pane):
     def action_archive(self) -> None:
         """Put the run away, or take it out again."""
         if self._may_write() and self._selected is not None:
+            # chosen by this, if by nothing before: it stays in sight, so that the same key takes it out again
+            self.post_message(self.Chosen(self._selected.id, opened=False))
             self.post_message(self.ArchiveWanted(self._selected, not self._selected.archived))
 
     def _may_write(self) -> bool:

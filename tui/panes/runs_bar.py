@@ -19,7 +19,7 @@ class RunsBar(Vertical):
     DEFAULT_CSS = """
     RunsBar { display: none; height: auto; }
     RunsBar.-open { display: block; }
-    RunsBar Input { height: 1; border: none; padding: 0; }
+    RunsBar Input, RunsBar Input:focus { height: 1; border: none; padding: 0; }
     RunsBar Static { color: $text-error; display: none; }
     RunsBar Static.-said { display: block; }
     """

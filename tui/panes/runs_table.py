@@ -45,7 +45,7 @@ class RunsTable(DataTable[Content]):
             selected: the run to stand on; empty for none.
         """
         frame = (tuple(columns.items()), tuple(cells))
-        was_rebuilt = frame != self._frame
+        was_rebuilt, was_changed = frame != self._frame, selected != self._selected
         self._frame, self._selected = frame, selected
         if was_rebuilt:
             self._rebuild(columns, cells)
@@ -54,8 +54,9 @@ class RunsTable(DataTable[Content]):
         is_answer = selected in self._told
         while is_answer and self._told.popleft() != selected:
             pass
-        if selected and (was_rebuilt or not is_answer):
-            self.move_cursor(row=self.get_row_index(selected), scroll=True)
+        if selected and (was_rebuilt or (was_changed and not is_answer)):
+            ahead = next((run_id for run_id in reversed(self._told) if run_id in cells), selected)
+            self.move_cursor(row=self.get_row_index(ahead), scroll=True)
 
     def action_to_row(self, row: int) -> None:
         """To the first row, or to the last one (-1)."""
