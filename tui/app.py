@@ -108,7 +108,8 @@ class RoomApp(App[None]):
             self._tick += 1
         self._keeper.look(self.actions, list(self.watcher.views.values()), self._tick)
         self.announcer.announce()
-        self.selected_id = self.pilot.followed(self.selected_id)
+        followed = self._room.followed(self.pilot.followed(self.selected_id), self.watcher.views)
+        self._tick, self.selected_id = self._tick + (followed != self.selected_id), followed
         self.show_scene()
         if any(view.catching_up for view in self.watcher.views.values()):
             self.set_timer(CATCH_UP_S, self.poll)
@@ -231,9 +232,8 @@ class RoomApp(App[None]):
 
     def action_select(self, step: int) -> None:
         """Select the next or previous run, as the list has them: newest first."""
-        ids = list(reversed(self.watcher.views))
-        if ids and self.scene and self.scene.selected:
-            self.choose(ids[(ids.index(self.scene.selected.id) + step) % len(ids)])
+        if self.scene and self.scene.selected:
+            self.choose(self._room.neighbour(step))
 
     def choose(self, run_id: str) -> None:
         """Select a run."""

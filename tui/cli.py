@@ -24,12 +24,14 @@ from engine.run.secrets import without_secrets
 from tui.control.actions import Actions
 from tui.control.launcher import wait_until_ended
 from tui.control.report import status_record, status_table
+from tui.control.run_filter import parse_filter
 from tui.control.views import RunView, Watcher
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose
 from tui.verbs_journal import make_journal
 from tui.verbs_mend import make_mend
 from tui.verbs_probe import make_probe
+from tui.verbs_runs import make_archive, make_compare, make_note
 from tui.verbs_scenarios import scenarios_command
 
 
@@ -153,15 +155,31 @@ def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly:
 
 @main.command()
 @place_options
+@click.option("--filter", "wanted", default="", metavar="WORDS", help="Only these runs, as the list of runs has them.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def status(config: str | None, runs_dir: str | None, as_json: bool) -> None:
-    """Say what every run is doing."""
+def status(config: str | None, runs_dir: str | None, wanted: str, as_json: bool) -> None:
+    """Say what every run is doing; archived ones are left out unless the filter asks for them.
+
+    Words of a filter stand for AND, | for OR, a leading - for NOT; a word is `key:value`, `setting<number`, or what
+    the run's id, name or note holds.
+
+    \b
+    Examples:
+      lvm-tui status --filter 'gate:missed loss.temperature<0.07 -note:debug | id:0007'
+      lvm-tui status --filter is:archived
+    """
     watcher = open_place(config, runs_dir).watcher()
-    views = list(watcher.views.values())
+    known = list(watcher.views.values())
+    views = parse_filter(wanted).of(known)
     if as_json:
         click.echo(msgspec.json.encode(status_record(views)))
+    elif views:
+        click.echo("\n".join(map(clean, status_table(views))))
     else:
-        click.echo("\n".join(map(clean, status_table(views))) if views else "no runs yet: lvm-tui start NAME")
+        click.echo("no run is found by this" if known else "no runs yet: lvm-tui start NAME")
+    hidden = sum(view.is_put_away for view in known) - sum(view.is_put_away for view in views)
+    if hidden and not wanted:
+        click.echo(f"{hidden} archived, left out: lvm-tui status --filter is:archived", err=True)
     for run_id, reason in watcher.unreadable.items():
         click.echo(f"warning: {clean(run_id)}: {clean(reason)}", err=True)
 
@@ -335,4 +353,7 @@ main.add_command(make_diagnose(place_options, open_place))
 main.add_command(make_journal(place_options, open_place))
 main.add_command(make_mend(place_options, open_place))
 main.add_command(make_probe(place_options, open_place))
+main.add_command(make_note(place_options, open_place))
+main.add_command(make_archive(place_options, open_place))
+main.add_command(make_compare(place_options, open_place))
 main.add_command(scenarios_command)

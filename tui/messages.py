@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from tui.control.listing import Listing
+
 
 @dataclass
 class ActionDone(Message):
@@ -21,3 +23,10 @@ class ActionFailed(Message):
     """An action was refused or failed; `text` says what, why and how to mend it."""
 
     text: str
+
+
+@dataclass
+class Relisted(Message):
+    """A person looks at the runs in another way."""
+
+    listing: Listing

@@ -98,6 +98,8 @@ class RunDirectory:
         self.history_file = path / "history.json"
         self.preflight_file = path / "preflight.json"
         self.stop_file = path / "stop"
+        self.note_file = path / "note.txt"
+        self.archived_file = path / "archived"
         self.checkpoints = path / "checkpoints"
         self.evals = path / "evals"
 

@@ -81,6 +81,13 @@ def read_setting(config: RunConfig, dotted: str) -> PatchValue:
     return value  # type: ignore[no-any-return]
 
 
+def resolved_settings(spec: RunSpec) -> dict[str, Any]:
+    """Every setting of a run by its dotted key, those of its data as `data.*`; its title is none."""
+    settings = {key: read_setting(spec.config, key) for key in dotted_keys(msgspec.to_builtins(spec.config))}
+    del settings["title"]
+    return settings | {f"data.{key}": getattr(spec.data, key) for key in spec.data.__struct_fields__}
+
+
 def differing_settings(left: RunConfig, right: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ, with both values; titles do not count."""
     a, b = msgspec.to_builtins(left), msgspec.to_builtins(right)

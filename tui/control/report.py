@@ -13,6 +13,8 @@ from tui.control.timeline import timeline
 from tui.control.views import RunView
 
 STATUS_SCHEMA = 1
+TABLE_NOTE = 40
+"""Characters of a note that a line of the table has; the record has all."""
 
 
 def status_record(views: Sequence[RunView]) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def status_record(views: Sequence[RunView]) -> dict[str, Any]:
 
 def status_table(views: Sequence[RunView]) -> list[str]:
     """Every run as a line of text."""
-    rows = [("RUN", "STATE", "EPOCH", "VAL_COSINE", "BEST", "GATE", "ETA", "PARENT")]
+    rows = [("RUN", "STATE", "EPOCH", "VAL_COSINE", "BEST", "GATE", "ETA", "PARENT", "NOTE")]
     for run in status_record(views)["runs"]:
         gates = ", ".join(f"{gate['name']} {gate['verdict']}" for gate in run["gates"])
         rows.append(
@@ -35,6 +37,7 @@ def status_table(views: Sequence[RunView]) -> list[str]:
                 gates or "-",
                 duration(run["eta_s"]),
                 run["parent"] or "-",
+                run["note"][:TABLE_NOTE] or "-",
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -57,6 +60,18 @@ def duration(seconds: float | None) -> str:
     return f"{minutes}m" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02d}"
 
 
+def age(seconds: float | None) -> str:
+    """`now` within the first minute, then `12m`, `3h`, `5d`, `2y`; a dash where it is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    minutes = int(seconds // 60)
+    for length, unit in ((1, "m"), (60, "h"), (1440, "d"), (525_600, "y")):
+        if minutes < length * (2 if unit == "y" else 1):
+            break
+        told = f"{minutes // length}{unit}"
+    return told if minutes else "now"
+
+
 def _run_record(view: RunView, now: float) -> dict[str, Any]:
     latest, best = view.latest, view.state.best
     return {
@@ -72,6 +87,9 @@ def _run_record(view: RunView, now: float) -> dict[str, Any]:
         "floors": view.state.floors,
         "gates": [_gate_record(gate, view.gate_judgement(gate)) for gate in view.spec.gates],
         "parent": view.spec.parent,
+        "note": view.note,
+        "tags": view.tags,
+        "archived": view.archived,
         "eta_s": view.eta_s(view.spec.config.epochs, now),
         "timeline": [milestone.record() for milestone in timeline(view, now)],
     }

@@ -87,7 +87,8 @@ def build_scene(
 ) -> Scene:
     """Put a moment together. Pure but for the journal's few lines."""
     views = tuple(watcher.views.values())
-    selected = watcher.views.get(selected_id) or default_selection(views, actions.file.room.compare[0])
+    listed = [view for view in views if not view.is_put_away] or views
+    selected = watcher.views.get(selected_id) or default_selection(listed, actions.file.room.compare[0])
     reasons: dict[str, str] = {}
 
     def attempt(action: str, check: Callable[[], object]) -> object:
@@ -128,7 +129,7 @@ def build_scene(
         unread=unread,
         views=views,
         selected=selected,
-        pair=choose_pair(views, selected, actions.file.room.compare),
+        pair=choose_pair(listed, selected, actions.file.room.compare),
         pair_names=(model_name, baseline_name),
         playbook=actions.playbook,
         position=position,

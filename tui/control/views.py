@@ -21,6 +21,7 @@ from engine.run.preflight import PreflightReport, read_preflight
 from engine.run.settings import Gate
 from engine.run.spec import RunSpec
 from engine.run.state import MOST_POINTS, RunState, Status, derive_status
+from tui.control.labels import read_note, tags_of
 from tui.control.probe.record import ProbeReport, probe_file, read_probe
 
 Report = TypeVar("Report")
@@ -52,6 +53,10 @@ class RunView:
     """What short runs of the ladder's fixes have found; None where it was not probed."""
     jobs: dict[str, Life] = field(default_factory=dict)
     """Evaluations started, by name, with how they fare."""
+    note: str = ""
+    """What a person wrote on it."""
+    archived: bool = False
+    """Whether a person has put it away."""
     catching_up: bool = False
     """More events are on disk than have been read yet."""
     progress: float = 1.0
@@ -63,6 +68,16 @@ class RunView:
     def id(self) -> str:
         """Folder name."""
         return self.directory.id
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The words of its note that begin with #, without it."""
+        return tags_of(self.note)
+
+    @property
+    def is_put_away(self) -> bool:
+        """Whether lists leave it out: one that was archived and does not train, or train again."""
+        return self.archived and not self.status.is_alive
 
     @property
     def latest(self) -> EpochRecord | None:
@@ -188,6 +203,8 @@ class Watcher:
         head = self._read(view.directory, view.directory.evals / "align.json", read_head_report)
         reranker = self._read(view.directory, view.directory.evals / "rerank.json", read_rerank_report)
         probe = self._read(view.directory, probe_file(view.directory), read_probe)
+        note = self._read(view.directory, view.directory.note_file, read_note) or ""
+        archived = os.path.exists(view.directory.archived_file)
         heard = self._heard.get(view.id)  # the clock of the day may be set while a run goes on
         now_s = time.time() if heard is None else view.state.last_t + time.monotonic() - heard
         status, reason = derive_status(view.state, life, now_s, self.stall_s)
@@ -197,10 +214,10 @@ class Watcher:
         catching_up = reader.behind
         if catching_up and status is Status.STALLED:  # its newest events are not read yet
             status, reason = Status.RUNNING, ""
-        now = (life, preflight, evals, head, reranker, probe, jobs, status, reason, catching_up)
+        now = (life, preflight, evals, head, reranker, probe, jobs, note, archived, status, reason, catching_up)
         changed = bool(events) or restarted or now != _known(view)
         view.life, view.preflight, view.evals, view.head, view.reranker, view.probe = now[:6]
-        view.jobs, view.status, view.reason, view.catching_up = now[6:]
+        view.jobs, view.note, view.archived, view.status, view.reason, view.catching_up = now[6:]
         view.progress = reader.progress
         view.version += changed
         is_busy = status.is_alive or catching_up or any(job.lock_held for job in jobs.values())
@@ -229,13 +246,15 @@ def read_jobs(run: RunDirectory) -> dict[str, Life]:
 
 
 def _known(view: RunView) -> tuple[object, ...]:
-    reports = (view.head, view.reranker, view.probe)
-    return (view.life, view.preflight, view.evals, *reports, view.jobs, view.status, view.reason, view.catching_up)
+    reports, label = (view.head, view.reranker, view.probe), (view.note, view.archived)
+    fate = (view.status, view.reason, view.catching_up)
+    return (view.life, view.preflight, view.evals, *reports, view.jobs, *label, *fate)
 
 
 def _marks(run: RunDirectory) -> tuple[int, ...]:
-    """Modification times that tell whether an ended run has woken up or was evaluated."""
-    return tuple(map(_written_ns, (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.evals)))
+    """Modification times that tell whether an ended run has woken up, was evaluated or was written on."""
+    files = (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.evals)
+    return tuple(map(_written_ns, (*files, run.note_file, run.archived_file)))
 
 
 def _written_ns(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from textual import work
@@ -11,8 +12,13 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.screen import Screen
 
+from engine.run.convert import ConfigError
 from tui.control.chart_export import Shown, export
+from tui.control.labels import archive, write_note
+from tui.control.listing import Listing
 from tui.control.scene import Scene
+from tui.control.views import RunView
+from tui.messages import ActionDone, ActionFailed, Relisted
 from tui.panes.chart import ChartPane
 from tui.panes.decision_tree import DecisionTreePane
 from tui.panes.gates import GatesPane
@@ -39,12 +45,16 @@ class RoomScreen(Screen[None]):
     current: reactive[int] = reactive(2, repaint=False)
     """Number of the pane that has the screen to itself where only one fits."""
 
+    listing: reactive[Listing] = reactive(Listing, init=False, repaint=False)
+    """How the person looks at the runs."""
+
     def compose(self) -> ComposeResult:
         yield StatusStrip(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
         with Container(id="panes"):
             panes = (RunsPane, ChartPane, GatesPane, SystemPane, VersusPane, DecisionTreePane, LogPane, PreflightPane)
             for pane in panes:
-                yield pane().data_bind(RoomScreen.scene, RoomScreen.plain)
+                bound = pane().data_bind(RoomScreen.scene, RoomScreen.plain)
+                yield bound.data_bind(RoomScreen.listing) if isinstance(bound, RunsPane | VersusPane) else bound
         yield KeyHints(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
 
     def watch_plain(self, plain: bool) -> None:
@@ -81,6 +91,52 @@ class RoomScreen(Screen[None]):
         is_inside = self.has_class("-alone") or self.has_class("-guest")
         self.remove_class("-alone", "-guest")
         return is_inside
+
+    def neighbour(self, step: int) -> str:
+        """The id of the run `step` rows further in the list, to which the person goes by hand."""
+        views, selected = (self.scene.views, self.scene.selected) if self.scene else ((), None)
+        run_id = self.listing.neighbour(views, selected.id if selected else "", step)
+        self.listing = self.listing.chosen_by_hand(views, run_id)
+        return run_id
+
+    def followed(self, run_id: str, views: Mapping[str, RunView]) -> str:
+        """The id of the run to select: the newest one's while that is followed, else `run_id`."""
+        return self.listing.followed(list(views.values()), run_id)
+
+    def on_relisted(self, event: Relisted) -> None:
+        """Look at the runs in another way."""
+        self.listing = event.listing
+
+    def on_runs_pane_chosen(self, event: RunsPane.Chosen) -> None:
+        """Whoever goes elsewhere no longer follows the newest run. The application selects it."""
+        if self.scene is not None:
+            self.listing = self.listing.chosen_by_hand(self.scene.views, event.run_id)
+
+    def on_runs_pane_note_wanted(self, event: RunsPane.NoteWanted) -> None:
+        """Write a note on a run."""
+        run = event.run
+
+        def note() -> str:
+            return f"{run.id}: {'noted' if write_note(run.directory, clean(event.text)) else 'the note is gone'}"
+
+        self._write(note)
+
+    def on_runs_pane_archive_wanted(self, event: RunsPane.ArchiveWanted) -> None:
+        """Put a run away, or take it out again."""
+        run, away = event.run, event.away
+
+        def put() -> str:
+            archive(run, away=away)
+            return f"{run.id} is {'archived: X takes it out again, is:archived lists it' if away else 'listed again'}"
+
+        self._write(put)
+
+    @work(thread=True, group="labels", exit_on_error=False)
+    def _write(self, change: Callable[[], str]) -> None:
+        try:
+            self.app.post_message(ActionDone(change()))
+        except (ConfigError, OSError) as error:
+            self.app.post_message(ActionFailed(str(error)))
 
     def on_line_chart_cursor_moved(self, event: LineChart.CursorMoved) -> None:
         """One cursor for all charts that count the same."""
