@@ -169,7 +169,7 @@ def test_the_status_record_has_exactly_the_documented_keys(watcher: Watcher) -> 
     assert record["schema"] == 1
     for run in record["runs"]:
         assert set(run) == {
-            *("archived", "note", "tags"),
+            *("note", "tags", "archived"),
             *("id", "name", "model", "state", "reason", "epoch", "epochs", "val_cosine", "best_val_cosine"),
             *("floors", "gates", "parent", "eta_s", "timeline"),
         }
