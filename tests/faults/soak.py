@@ -169,7 +169,9 @@ def soak(minutes: float) -> Soak:
         until, next_other = began + 60 * minutes, began + min(OTHER_ROOM_S, 30 * minutes)
         with ThreadPoolExecutor(len(lanes)) as pool:
             living = [pool.submit(lane.live, until) for lane in lanes]
-            while not all(life.done() for life in living):
+            while not all(life.done() for life in living) and not any(
+                life.done() and life.exception() for life in living
+            ):
                 room.read(1.0)
                 room.output = room.output[-(1 << 16) :]
                 room.press(next(keys))
