@@ -3,7 +3,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow faults lint snapshots screenshots bench setup clean
+.PHONY: run test test-slow faults fuzz soak lint snapshots screenshots bench setup clean
 
 run: $(VENV)/.installed ## set up what is missing and open the control room
 	@$(VENV)/bin/lvm-tui $(ARGS)
@@ -24,6 +24,13 @@ test-slow: $(VENV)/.installed-dev ## what takes longer
 
 faults: $(VENV)/.installed-dev ## inject every fault for real; TABLE=docs/faults.md writes the figures down, FAULTS_FULL=1 repeats in full
 	FAULTS_TABLE=$(TABLE) $(PYTHON) -m pytest tests/faults -m faults $(ARGS)
+
+fuzz: $(VENV)/.installed-dev ## coverage-guided fuzzing of what strangers write; INPUTS=200000 tries more of each target
+	$(PIP) install -q -c constraints.txt -e '.[fuzz]'
+	$(PYTHON) tests/faults/fuzz.py $(INPUTS)
+
+soak: $(VENV)/.installed-dev ## a room and two runs for ten minutes, all figures judged; SOAK_MINUTES=3 for less
+	$(PYTHON) tests/faults/soak.py
 
 snapshots: $(VENV)/.installed-dev ## redraw the snapshot files after a wanted change of the screen
 	$(PYTHON) -m pytest tests/tui -m "not slow" --snapshot-update $(ARGS)

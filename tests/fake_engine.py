@@ -80,7 +80,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--values", default="0.4123,0.4719,0.4944,0.5071", help="val_cosine by epoch; the last repeats")
     parser.add_argument("--update-per-lr", type=float, help="steps change so much of the weights per learning rate")
     parser.add_argument("--print")
+    parser.add_argument("--log-lines", type=int, default=0, help="lines that every step writes")
     parser.add_argument("--exit-code", type=int, default=0)
+    parser.add_argument("--save-last", action="store_true", help="every epoch leaves a checkpoint to go on from")
     parser.add_argument("--once", action="store_true", help="end with code 3, but not when resumed")
     parser.add_argument("--raises")
     parser.add_argument("--segfault", action="store_true")
@@ -122,6 +124,8 @@ def train(options: argparse.Namespace) -> int:
         time.sleep(options.epoch_s / STEPS)
         step += 1
         epoch = -(-step // STEPS)
+        sys.stdout.write(f"INFO epoch {epoch} step {step} loss {1 / step:.4f}\n" * options.log_lines)
+        sys.stdout.flush()
         if run.stop_file.exists():
             write_atomically(saved, str(step).encode())
             writer.write(CheckpointSaved(label="last", epoch=epoch, step=step, val_cosine=None, bytes=2, seconds=0.0))
@@ -135,7 +139,9 @@ def train(options: argparse.Namespace) -> int:
                 record = msgspec.structs.replace(record, lr=lr, update_ratio=lr * options.update_per_lr)
             write_epoch(writer, record, gates)
             write_atomically(saved, str(step).encode())
-            writer.write(CheckpointSaved(label="best", epoch=epoch, step=step, val_cosine=value, bytes=2, seconds=0.0))
+            for label in ("best", "last") if options.save_last else ("best",):
+                saved_as = CheckpointSaved(label=label, epoch=epoch, step=step, val_cosine=value, bytes=2, seconds=0.0)
+                writer.write(saved_as)
             history.append(msgspec.to_builtins(record))
             write_atomically(run.history_file, json.dumps(history).encode())
     if options.once and not options.resume:

@@ -94,6 +94,10 @@ class AutopilotConfig(Section, frozen=True, kw_only=True):
     """Hours of the day, local time, in which it only watches: "22:00-07:00"; empty for none."""
 
 
+QUOTED = 500
+"""Characters at the beginning and at the end of a refusal that are kept: a key may be a megabyte long."""
+
+
 class RunsFile(Section, frozen=True, kw_only=True):
     """All of `runs.toml`, checked."""
 
@@ -152,6 +156,16 @@ def load_runs(path: Path) -> RunsFile:
     Raises:
         ConfigError: with file, table, key and remedy.
     """
+    try:
+        return _load(path)
+    except ConfigError as error:
+        words, first = str(error), len(str(path)) + QUOTED
+        if len(words) <= first + QUOTED:
+            raise
+        raise ConfigError(f"{words[:first]} ... {words[-QUOTED:]}") from None
+
+
+def _load(path: Path) -> RunsFile:
     tables = _parse(path)
     _refuse_unknown_tables(path, tables)
     sections: dict[str, Any] = {"path": str(path)}

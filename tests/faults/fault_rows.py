@@ -55,4 +55,5 @@ ROWS: dict[int, FaultRow] = {
     45: FaultRow("temporaries of killed writers", "gone at the next start, those of the living kept"),
     46: FaultRow("generated settings, histories, events, arrays, weights", "one line that names the file, in time"),
     47: FaultRow("random kills of room, wrapper and engine", "one engine a folder, one ending, no checkpoint lost"),
+    48: FaultRow("a room and two runs that log, crash and begin again, for long", "nothing lost, nothing left, flat"),
 }

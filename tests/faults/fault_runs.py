@@ -146,3 +146,17 @@ def kill_wrapper(run: RunDirectory) -> None:
 def kill_engine(run: RunDirectory, number: signal.Signals = signal.SIGKILL) -> None:
     """Signal the engine alone."""
     assert send(processes_of(run).engine, number)
+
+
+def engines_in(run: RunDirectory) -> int:
+    """Living engines of a run folder, counted in the table of processes and nowhere else."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            argv = (process / "cmdline").read_bytes().split(b"\0")
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        is_engine = len(argv) > 2 and argv[1] == os.fsencode(FAKE_ENGINE) and os.fsencode(run.path) in argv
+        count += is_engine and state not in "ZX"
+    return count

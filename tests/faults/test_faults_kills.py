@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from fault_runs import FAKE_ROOM, WRAPPER, Figure, Folder, times, wait_ended
+from fault_runs import FAKE_ROOM, WRAPPER, Figure, Folder, engines_in, times, wait_ended
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from processes import FAKE_ENGINE, wait_until
+from processes import wait_until
 from recorded import RUNS_TOML
 
 from engine.run.directory import RunDirectory, is_locked, list_runs
@@ -33,7 +33,7 @@ from engine.run.process import send
 from engine.run.state import Status
 from tui.control.views import Watcher
 
-OPTIONS = ["--epochs", "20", "--epoch-s", "0.2"]
+OPTIONS = ["--epochs", "20", "--epoch-s", "0.2", "--save-last"]
 ENDED = {Status.FINISHED, Status.FAILED, Status.STOPPED, Status.LOST, Status.QUEUED}
 MAX_RUNS = 3
 
@@ -41,20 +41,6 @@ which = st.integers(0, MAX_RUNS - 1)
 moment = st.floats(0.0, 0.35)
 """Seconds: a room takes some 0.3 s to launch, a wrapper 0.05 s, an engine 4 s to its end."""
 sometimes = st.one_of(st.none(), moment)
-
-
-def engines_in(run: RunDirectory) -> int:
-    """Living engines of a run folder, counted in the table of processes and nowhere else."""
-    count = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            argv = (process / "cmdline").read_bytes().split(b"\0")
-            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        is_engine = len(argv) > 2 and argv[1] == os.fsencode(FAKE_ENGINE) and os.fsencode(run.path) in argv
-        count += is_engine and state not in "ZX"
-    return count
 
 
 class Kills(RuleBasedStateMachine):

@@ -251,3 +251,17 @@ def test_what_an_evaluation_searches_is_named_whole_and_is_there(tmp_path: Path,
     with pytest.raises(ConfigError) as caught:
         load_runs(path)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['[room]\n"{}" = 1', "[data]\ncorpus = '{}'\n[run.mamba_s]\n[run.amn]", '[run."{}"]\nepochs = 0', '"{}" = 1'],
+    ids=["key", "value", "name of a table", "table"],
+)
+def test_a_refusal_can_be_read_however_much_it_would_quote(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "runs.toml"
+    path.write_text(content.format("x" * 100_000))
+    with pytest.raises(ConfigError) as refused:
+        load_runs(path)
+    assert str(refused.value).startswith(f"{path}")
+    assert len(str(refused.value)) < 1200 + len(str(path))

@@ -155,6 +155,7 @@ class Watcher:
             del self.views[gone]
             self._readers.pop(gone, None)
             self._heard.pop(gone, None)
+            self._settled.pop(gone, None)
             self._reports.pop(gone, None)
             changed = True
         for run in found:
