@@ -107,7 +107,8 @@ def test_compare_as_json_is_the_same_in_numbers(lvm: Invoke) -> None:
     assert (record["schema"], record["runs"], record["reference"]) == (1, ["mamba_s-0001", "amn-0002"], "amn-0002")
     row = next(row for row in record["rows"] if row["label"] == "best val_cosine")
     assert row["numbers"] == [0.413, 0.581]
-    assert row["differences"] == [pytest.approx(-0.168), 0.0]
+    assert row["differences"] == [pytest.approx(-0.168), None]
+    assert next(row for row in record["rows"] if row["label"] == "val_cosine")["differences"] == [None, None]
     assert [one["key"] for one in record["settings"] if one["differs"]] == ["model.kind", "model.layers"]
 
 

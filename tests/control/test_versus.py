@@ -34,6 +34,8 @@ def cells(*runs: RunView) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
 def test_the_difference_is_a_run_minus_the_reference_at_an_epoch_that_all_have() -> None:
     found = cells(run("mamba_s", MAMBA_HISTORY), run("amn", AMN_HISTORY, 2))
     assert found["val_cosine@4"] == (("0.381", "0.581"), ("-0.200", ""))
+    assert found["val_cosine"] == (("0.413", "0.581"), ("", "")), "epoch 6 against epoch 4 says nothing of the runs"
+    assert found["margin"] == (("0.310", "0.310"), ("", ""))
     assert found["best val_cosine"] == (("0.413", "0.581"), ("-0.168", ""))
     assert found["gate val_cosine@2"] == (("MISSED 0.312", "PASSED 0.577"), ())
     assert found["best above floor"] == (("-0.166", "+0.002"), ("-0.168", ""))
@@ -44,6 +46,8 @@ def test_any_number_of_runs_has_its_difference_to_the_one_that_is_the_reference(
     found = {row.label: row for row in compare(runs, runs[1]).rows}
     assert found["val_cosine@1"].differences == ("-0.050", "", "-0.020")
     assert found["val_cosine"].numbers == (0.40, 0.45, 0.50)
+    assert found["val_cosine"].differences == ("-0.050", "", "")
+    assert found["margin"].differences == ("=", "", "")
 
 
 def test_a_gate_of_only_one_run_is_a_dash_at_the_other() -> None:

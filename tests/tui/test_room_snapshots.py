@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from recorded import LOG_LINES
+from recorded import BEGAN, LOG_LINES
 from textual.pilot import Pilot
 
 from engine.run.runs_file import RunsFile
@@ -22,6 +23,7 @@ def a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same figures on every machine."""
     usage = MachineUsage(2, 12.0, 4 << 30, 24 << 30, 80 << 30)
     monkeypatch.setattr(UsageMeter, "read", lambda *_: usage)
+    monkeypatch.setattr("tui.app.time", SimpleNamespace(time=lambda: BEGAN + 7200))  # runs have an age
 
 
 def app_for(file: RunsFile, **options: Any) -> RoomApp:

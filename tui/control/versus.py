@@ -7,7 +7,7 @@ Mamba-S run and its AMN baseline, come from here too, and so does `lvm-tui compa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.run.spec import resolved_settings
@@ -70,7 +70,11 @@ class Comparison:
                     "label": row.label,
                     "cells": row.cells,
                     "numbers": row.numbers or None,
-                    "differences": [_minus(value, row.numbers[at]) for value in row.numbers] or None,
+                    "differences": [
+                        _minus(value, row.numbers[at]) if told else None
+                        for value, told in zip(row.numbers, row.differences, strict=True)
+                    ]
+                    or None,
                 }
                 for row in self.rows
             ],
@@ -129,10 +133,18 @@ def _rows(runs: Sequence[RunView], reference: RunView) -> Iterator[Row]:
     def numbers(label: str, get: Getter, tell: Callable[[float | None], str] = number) -> Row:
         return _number_row(label, runs, reference, get, tell)
 
+    def latest(label: str, key: str) -> Row:
+        """Of the last epoch: a difference between different epochs would speak of time, not of the runs."""
+        row = numbers(label, lambda view: number_of(view, key))
+        epochs = [view.latest.epoch if view.latest else 0 for view in runs]
+        base = reference.latest.epoch if reference.latest else 0
+        gaps = zip(row.differences, epochs, strict=True)
+        return replace(row, differences=tuple(gap if epoch == base else "" for gap, epoch in gaps))
+
     yield words("run", lambda view: view.id)
     yield words("state", lambda view: str(view.status))
     yield words("epoch", lambda view: f"{view.latest.epoch if view.latest else 0}/{view.spec.config.epochs}")
-    yield numbers("val_cosine", lambda view: number_of(view, "val_cosine"))
+    yield latest("val_cosine", "val_cosine")
     shared = shared_epoch(runs)
     if shared is not None and any(view.latest and view.latest.epoch != shared for view in runs):
         yield numbers(f"val_cosine@{shared}", lambda view: value_at(view, shared))
@@ -148,8 +160,8 @@ def _rows(runs: Sequence[RunView], reference: RunView) -> Iterator[Row]:
         yield numbers(label, lambda view, key=key: number_of(view, key))  # type: ignore[misc]
     yield numbers("R@5, best floor", lambda view: _bound(view, "copy_last", "context_mean", "ridge"))
     yield numbers("R@5, ceiling", lambda view: _bound(view, "oracle"))
-    yield numbers("margin", lambda view: number_of(view, "margin"))
-    yield numbers("top-1, searched space", lambda view: number_of(view, "top1_target"))
+    yield latest("margin", "margin")
+    yield latest("top-1, searched space", "top1_target")
     costs: tuple[tuple[str, Getter, Callable[[float | None], str]], ...] = (
         ("parameters", lambda view: view.state.started.num_parameters if view.state.started else None, _millions),
         ("an epoch takes", lambda view: view.state.epoch_s, duration),
