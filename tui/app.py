@@ -18,7 +18,7 @@ from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from engine.run.convert import ConfigError, suggestion
+from engine.run.convert import ConfigError
 from engine.run.runs_file import RunsFile, load_runs
 from tui.acts import Act, prepare
 from tui.control.actions import Actions
@@ -37,6 +37,7 @@ from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.room import RoomScreen
 from tui.text import clean, shorten
+from tui.themes import offer_themes, use_theme
 
 POLL_S = 0.5
 """Two looks a second: what a person can follow, at a fraction of a percent of a core."""
@@ -81,6 +82,7 @@ class RoomApp(App[None]):
 
     def on_mount(self) -> None:
         """Look once, then keep looking."""
+        offer_themes(self)
         self._use_settings()
         self._room.plain = self.plain
         self.set_class(self.plain, "-plain")
@@ -151,11 +153,7 @@ class RoomApp(App[None]):
     def _use_settings(self) -> None:
         """Take up what `[room]` says of looks and patience; a theme that is none is named, not passed over."""
         self.watcher.stall_s = self.file.room.stall_s
-        theme = self.file.room.theme
-        if theme in self.available_themes:
-            self.theme = theme
-        else:
-            self._problem = f'{self.file.path}, [room]: no theme "{theme}".{suggestion(theme, self.available_themes)}'
+        self._problem = use_theme(self, self.file.room.theme, f"{self.file.path}, [room]")
 
     def _announce(self) -> None:
         for alert in self._news.alerts():

@@ -43,8 +43,8 @@ class RoomConfig(Section, frozen=True, kw_only=True):
     """Folder of the runs; relative to the file it is written in."""
     compare: Annotated[list[str], Meta(min_length=2, max_length=2)] = field(default_factory=lambda: ["mamba_s", "amn"])
     """The `[run.NAME]` tables that `T` and `B` start and that stand side by side."""
-    theme: str = "textual-dark"
-    """A theme of the terminal toolkit."""
+    theme: str = "lvm-dark"
+    """`lvm-dark`, `lvm-light`, `lvm-contrast`, or a theme of the terminal toolkit."""
     confirm: bool = False
     """Ask before every action that changes something, with the focus on Cancel."""
     readonly: bool = False
