@@ -6,14 +6,11 @@ It decides nothing: judgement is in `tui.control`, looks are in the panes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from textual import work
-from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -23,6 +20,7 @@ from engine.run.runs_file import RunsFile, load_runs
 from tui.acts import Act, prepare
 from tui.control.actions import Actions
 from tui.control.news import News
+from tui.control.preferences import Personal, load_personal, personal_file
 from tui.control.scene import Scene, build_scene
 from tui.control.usage import MachineUsage, UsageMeter
 from tui.control.views import Watcher
@@ -36,18 +34,16 @@ from tui.piloting import OutcomeKeeper, RoomPilot
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.room import RoomScreen
+from tui.tastes import NOTICE_CHARS, Settled, Tastes
 from tui.text import clean, shorten
-from tui.themes import offer_themes, use_theme
 
 POLL_S = 0.5
 """Two looks a second: what a person can follow, at a fraction of a percent of a core."""
-NOTICE_CHARS = 240
-"""A notice is read in passing; panes, log and command line have the whole text."""
 USAGE_S = 2.0
 """CPU shares over less than this are noise."""
 
 
-class RoomApp(App[None]):
+class RoomApp(Settled):
     """The control room over one runs folder."""
 
     CSS_PATH = "app.tcss"
@@ -57,12 +53,20 @@ class RoomApp(App[None]):
 
     scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
 
-    def __init__(self, file: RunsFile, runs_dir: Path, *, readonly: bool = False, plain: bool = False) -> None:
+    def __init__(
+        self,
+        file: RunsFile,
+        runs_dir: Path,
+        *,
+        readonly: bool = False,
+        plain: bool = False,
+        personal: Personal | None = None,
+    ) -> None:
         super().__init__()
         self.file = file
+        self.tastes = Tastes(personal or Personal(), {"ascii": True} if plain else {}, readonly=readonly)
         self.runs_dir = runs_dir
         self.readonly = readonly
-        self.plain = plain
         self.watcher = Watcher(runs_dir, file.room.stall_s)
         self.actions = Actions(file, runs_dir, "person", readonly=readonly)
         self.pilot = RoomPilot()
@@ -82,10 +86,7 @@ class RoomApp(App[None]):
 
     def on_mount(self) -> None:
         """Look once, then keep looking."""
-        offer_themes(self)
-        self._use_settings()
-        self._room.plain = self.plain
-        self.set_class(self.plain, "-plain")
+        self.take_up_settings()
         self.read_usage()
         self.poll()
         self.set_interval(POLL_S, self.poll)
@@ -104,7 +105,8 @@ class RoomApp(App[None]):
         if self._news.poll() or not self._tick:
             self._tick += 1
         self._keeper.look(self.actions, list(self.watcher.views.values()), self._tick)
-        self._announce()
+        for alert in self._news.alerts():
+            self.announce(alert)
         self.selected_id = self.pilot.followed(self.selected_id)
         self.show_scene()
 
@@ -124,6 +126,8 @@ class RoomApp(App[None]):
                 problem=self._problem or self._keeper.problem,
                 usage=self._usage,
                 piloted=piloted,
+                keys=self.tastes.keys,
+                follows_log=self.tastes.values.follow,
             )
         self._room.scene = self.scene
 
@@ -148,25 +152,13 @@ class RoomApp(App[None]):
             return
         self._problem = ""
         self.file, self.actions = file, actions
-        self._use_settings()
+        self.take_up_settings()
 
-    def _use_settings(self) -> None:
-        """Take up what `[room]` says of looks and patience; a theme that is none is named, not passed over."""
+    def take_up_settings(self) -> None:
+        """Take up what `[room]` and the person's file say; a theme that is none is named, not passed over."""
         self.watcher.stall_s = self.file.room.stall_s
-        self._problem = use_theme(self, self.file.room.theme, f"{self.file.path}, [room]")
-
-    def _announce(self) -> None:
-        for alert in self._news.alerts():
-            title, text = clean(f"{alert.run}: {alert.title}"), shorten(clean(alert.text), NOTICE_CHARS)
-            self.notify(text, title=title, severity=alert.severity, markup=False, timeout=10)
-            self.bell()
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The command palette: every key of the room by what it does, then the terminal toolkit's own."""
-        for binding in ROOM_BINDINGS:
-            key = binding.key_display or binding.key
-            yield SystemCommand(binding.tooltip, f"key {key}", partial(self.run_action, binding.action))
-        yield from super().get_system_commands(screen)
+        self._problem = self.tastes.take_up(self, self._room, self.file)
+        self._tick += 1
 
     # ── keys that look ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,7 +172,8 @@ class RoomApp(App[None]):
         bound = self.screen.active_bindings.values()
         of_pane = [key.binding for key in bound if key.node in (self.focused, pane) and key.binding.tooltip]
         self.clear_notifications()
-        self.push_screen(HelpScreen(f"{pane.NUMBER} {pane.NAME}", of_pane, plain=self.plain))
+        keys, plain = self.tastes.keys, self.plain
+        self.push_screen(HelpScreen(f"{pane.NUMBER} {pane.NAME}", of_pane, keys=keys, plain=plain))
 
     def action_pane(self, number: int) -> None:
         """Go to a pane."""
@@ -241,7 +234,7 @@ class RoomApp(App[None]):
             self.notify(clean(scene.reasons[action]), title=ACTION_KEYS[action][1], severity="warning", markup=False)
             return
         act = prepare(action, scene, self.actions, pilot=self.pilot)
-        if not (self.file.room.confirm or act.asks or act.needs_reason):
+        if not (self.tastes.values.confirm or act.asks or act.needs_reason):
             self.carry_out(act)
             return
 
@@ -275,8 +268,12 @@ class RoomApp(App[None]):
 
 
 def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) -> int:
-    """Run the room until it is left; returns the process's exit code."""
-    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain)
+    """Run the room until it is left; returns the process's exit code.
+
+    Raises:
+        ConfigError: the person's own file cannot be used.
+    """
+    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=load_personal(personal_file()))
     end_with_terminal()
     try:
         app.run()

@@ -27,6 +27,7 @@ from tui.control.views import RunView, Watcher
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose
 from tui.verbs_journal import make_journal
+from tui.verbs_keys import keys_command
 from tui.verbs_mend import make_mend
 from tui.verbs_probe import make_probe
 from tui.verbs_scenarios import scenarios_command
@@ -330,6 +331,7 @@ def clean_lines(log: Path) -> str:
 
 
 main.add_command(make_diagnose(place_options, open_place))
+main.add_command(keys_command)
 main.add_command(make_journal(place_options, open_place))
 main.add_command(make_mend(place_options, open_place))
 main.add_command(make_probe(place_options, open_place))

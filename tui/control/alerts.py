@@ -134,6 +134,8 @@ def _reports(view: RunView) -> dict[str, tuple[str, str, Severity]]:
         found[f"PREFLIGHT {looked.created}"] = ("PREFLIGHT", text, "warning" if items else "information")
     probe = view.probe
     if probe is not None and probe.state != "running":
-        text = probe.recommendation[0] if probe.recommendation else "ended before its time; P goes on with it"
+        text = (
+            probe.recommendation[0] if probe.recommendation else "ended before its time; probing again goes on with it"
+        )
         found[f"PROBE {probe.state} {probe.seconds}"] = ("PROBE", text, "information" if probe.fix else "warning")
     return found

@@ -10,6 +10,7 @@ from textual.binding import Binding
 from textual.widgets import Input
 
 from tui.control.scene import Scene
+from tui.panes.empty import no_run
 from tui.panes.pane import Pane
 from tui.widgets.virtual_log import VirtualLog
 
@@ -23,7 +24,11 @@ class SearchBar(Input):
     SearchBar { display: none; height: 1; border: none; padding: 0; }
     SearchBar.-open { display: block; }
     """
-    BINDINGS = [Binding("escape", "close", "close", show=False, id="log.close_search")]
+    BINDINGS = [
+        Binding(
+            "escape", "close", "close", show=False, id="log.close_search", tooltip="leave the search bar; matches stay"
+        )
+    ]
 
     is_filter = False
     """Whether what is typed hides the other lines."""
@@ -64,9 +69,11 @@ class LogPane(Pane):
         run = scene.selected
         self._run_id = run.id if run else ""
         path: Path | None = run.directory.log_file if run else None
+        self.log_view.absent_text = no_run(scene)
         if self.log_view.path != path:
             self.log_view.path = path
             self.log_view.filter("")
+            self.log_view.follow = scene.follows_log
             self.set_subtitle("")
         self.log_view.poll()
         self._retitle()

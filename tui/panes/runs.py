@@ -11,6 +11,7 @@ from textual.widgets import DataTable, Static
 
 from tui.control.scene import Scene
 from tui.control.views import RunView
+from tui.panes.empty import no_run
 from tui.panes.pane import Pane
 from tui.panes.words import number, status_mark, verdict_mark
 
@@ -41,7 +42,7 @@ class RunsPane(Pane):
             super().__init__()
 
     def compose(self) -> ComposeResult:
-        yield Static("No runs yet.\n\nT  train Mamba-S\nB  train the AMN baseline", classes="empty", markup=False)
+        yield Static(classes="empty", markup=False)
         yield DataTable[Content](cursor_type="row", cell_padding=0)
 
     def on_mount(self) -> None:
@@ -60,6 +61,8 @@ class RunsPane(Pane):
     def show(self, scene: Scene) -> None:
         table = self._table
         self.set_class(not scene.views, "-empty")
+        if not scene.views:
+            self.query_one(".empty", Static).update(self.say(no_run(scene)))
         wanted = [view.id for view in reversed(scene.views)]
         if [row.value for row in table.rows] != wanted:
             table.clear()

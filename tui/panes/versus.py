@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
@@ -12,6 +12,7 @@ from tui.control.curves import METRICS, positions, values
 from tui.control.scene import Scene
 from tui.control.versus import Row, bounds_verdict, compare, differences
 from tui.control.views import RunView
+from tui.keymap import key_of
 from tui.panes.figures import decision_marks, level_lines
 from tui.panes.pane import Pane
 from tui.panes.words import lines
@@ -19,6 +20,8 @@ from tui.widgets.line_chart import LineChart
 from tui.widgets.plot_data import Level, Series
 from tui.widgets.steady_text import SteadyText
 
+_TRAINS = ("act.start", "act.start_baseline")
+"""What starts a run of the left table, and of the right one."""
 _CHARTS_FROM_HEIGHT = 24
 """Below this many rows there is room for the numbers only; the chart pane draws both runs anyway."""
 
@@ -58,9 +61,9 @@ class VersusPane(Pane):
 
     def show(self, scene: Scene) -> None:
         self.query_one(SteadyText).show(lines(*self._rows(*scene.pair)))
-        self._draw_charts(*scene.pair)
+        self._draw_charts(*scene.pair, scene.keys)
 
-    def _draw_charts(self, left: RunView | None, right: RunView | None) -> None:
+    def _draw_charts(self, left: RunView | None, right: RunView | None, keys: Mapping[str, str]) -> None:
         metric = METRICS[0]
         runs = [view for view in (left, right) if view is not None]
         heights = [value for view in runs for value in values(view, metric) if value is not None]
@@ -71,7 +74,7 @@ class VersusPane(Pane):
             # one pair of axes for both: the same height must mean the same number
             chart.y_range = (min(heights), max(heights)) if heights else None
             chart.x_range = (min(epochs), max(epochs)) if epochs else None
-            chart.empty_text = "no epoch yet" if view else f"{'TB'[kind]} trains it"
+            chart.empty_text = "no epoch yet" if view else f"{key_of(_TRAINS[kind], keys)} trains it"
             chart.series = [Series(view.id, *_line(view), kind)] if view else []
             chart.levels = level_lines(view, metric) if view else []
             chart.marks = decision_marks(view, "epoch") if view else []
