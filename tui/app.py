@@ -21,6 +21,7 @@ from tui.acts import Act, prepare
 from tui.control.actions import Actions
 from tui.control.news import News
 from tui.control.preferences import Personal, load_personal, personal_file
+from tui.control.room_memory import RoomMemory, state_folder
 from tui.control.scene import Scene, build_scene
 from tui.control.usage import MachineUsage, UsageMeter
 from tui.control.views import Watcher
@@ -31,6 +32,7 @@ from tui.panes.chart import ChartPane
 from tui.panes.log import LogPane
 from tui.panes.runs import RunsPane
 from tui.piloting import OutcomeKeeper, RoomPilot
+from tui.remembering import Remembering
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.room import RoomScreen
@@ -43,7 +45,7 @@ USAGE_S = 2.0
 """CPU shares over less than this are noise."""
 
 
-class RoomApp(Settled):
+class RoomApp(Settled, Remembering):
     """The control room over one runs folder."""
 
     CSS_PATH = "app.tcss"
@@ -61,6 +63,7 @@ class RoomApp(Settled):
         readonly: bool = False,
         plain: bool = False,
         personal: Personal | None = None,
+        memory: RoomMemory | None = None,
     ) -> None:
         super().__init__()
         self.file = file
@@ -70,6 +73,7 @@ class RoomApp(Settled):
         self.watcher = Watcher(runs_dir, file.room.stall_s)
         self.actions = Actions(file, runs_dir, "person", readonly=readonly)
         self.pilot = RoomPilot()
+        self.memory = memory
         self.selected_id = ""
         self._tick = 0
         self._problem = ""
@@ -87,6 +91,7 @@ class RoomApp(Settled):
     def on_mount(self) -> None:
         """Look once, then keep looking."""
         self.take_up_settings()
+        self.call_after_refresh(self.recall)
         self.read_usage()
         self.poll()
         self.set_interval(POLL_S, self.poll)
@@ -185,7 +190,8 @@ class RoomApp(Settled):
 
     def action_out(self) -> None:
         """One layer out."""
-        self._room.step_out()
+        if not self._room.put_hints_away():
+            self._room.step_out()
 
     def action_find(self) -> None:
         """Search the log."""
@@ -273,7 +279,9 @@ def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) ->
     Raises:
         ConfigError: the person's own file cannot be used.
     """
-    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=load_personal(personal_file()))
+    memory = None if readonly else RoomMemory(state_folder(), runs_dir)  # which writes nothing
+    personal = load_personal(personal_file())
+    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=personal, memory=memory)
     end_with_terminal()
     try:
         app.run()

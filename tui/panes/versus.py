@@ -13,6 +13,7 @@ from tui.control.scene import Scene
 from tui.control.versus import Row, bounds_verdict, compare, differences
 from tui.control.views import RunView
 from tui.keymap import key_of
+from tui.panes.empty import no_run
 from tui.panes.figures import decision_marks, level_lines
 from tui.panes.pane import Pane
 from tui.panes.words import lines
@@ -60,7 +61,7 @@ class VersusPane(Pane):
         return tuple((view.id, view.version) if view else None for view in scene.pair)
 
     def show(self, scene: Scene) -> None:
-        self.query_one(SteadyText).show(lines(*self._rows(*scene.pair)))
+        self.query_one(SteadyText).show(lines(*self._rows(*scene.pair, scene)))
         self._draw_charts(*scene.pair, scene.keys)
 
     def _draw_charts(self, left: RunView | None, right: RunView | None, keys: Mapping[str, str]) -> None:
@@ -83,8 +84,13 @@ class VersusPane(Pane):
         difference.series = [Series("Δ", *_difference(left, right), kind=2)] if left and right else []
         difference.levels = [Level(0.0, "equal")]
 
-    def _rows(self, left: RunView | None, right: RunView | None) -> Iterator[Content]:
+    def _rows(self, left: RunView | None, right: RunView | None, scene: Scene) -> Iterator[Content]:
+        if left is None and right is None:
+            yield self.say(no_run(scene), "$foreground-muted")
         yield self.say(bounds_verdict(left, right), "bold $text-accent")
+        for binding_id, view in zip(_TRAINS, (left, right), strict=True):
+            if view is None and not scene.readonly and (left or right):
+                yield self.say(f"{key_of(binding_id, scene.keys)} trains it", "bold")
         table = compare(left, right)
         widths = [max(len(cell) for cell in column) for column in zip(*(_cells(row) for row in table), strict=True)]
         for row in table:
