@@ -33,6 +33,7 @@ from tui.verbs_keys import keys_command
 from tui.verbs_mend import make_mend
 from tui.verbs_probe import make_probe
 from tui.verbs_scenarios import scenarios_command
+from tui.verbs_serve import make_serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,10 @@ def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly:
     """Open the control room. Training goes on when you leave it."""
     if ctx.invoked_subcommand is None:
         from tui.app import open_room
+        from tui.outside import is_served
 
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on stderr
+        # Textual draws on stderr
+        if not (is_served() or (sys.stdin.isatty() and sys.stderr.isatty())):
             fail("the room needs a terminal; `lvm-tui status` and the other commands do not")
         place = open_place(config, runs_dir)
         plain = plain or wants_ascii(os.environ)
@@ -343,6 +346,7 @@ main.add_command(keys_command)
 main.add_command(make_journal(place_options, open_place))
 main.add_command(make_mend(place_options, open_place))
 main.add_command(make_probe(place_options, open_place))
+main.add_command(make_serve(place_options, open_place))
 main.add_command(scenarios_command)
 main.add_command(completion_command)
 add_examples(main)

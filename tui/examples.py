@@ -67,6 +67,10 @@ EXAMPLES: dict[str, Sequence[tuple[str, str]]] = {
         ("lvm-tui keys | grep chart", "the chart's keys"),
         ("lvm-tui keys --json", "for a script"),
     ),
+    "serve": (
+        ("lvm-tui serve", "watch in a browser of this machine"),
+        ("lvm-tui serve --port 8000 --allow-actions", "act there, too; through ssh -L 8000:127.0.0.1:8000"),
+    ),
     "completion": (('eval "$(lvm-tui completion bash)"', "complete in this shell, from now on"),),
 }
 
