@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from rich.console import RenderableType
 from textual import on
-from textual.app import App, ReturnType
+from textual.app import App
 
 from tui.control.curves import AXES, METRICS
 from tui.control.room_memory import Layout, RoomMemory
@@ -48,6 +49,7 @@ class Remembering(App[None]):
     """The part of the application that has a memory; without one it forgets."""
 
     memory: RoomMemory | None = None
+    _is_laid_out = False
     _room: RoomScreen
 
     def recall(self) -> None:
@@ -57,17 +59,18 @@ class Remembering(App[None]):
         layout, note = self.memory.recall()
         if layout is not None:
             lay_out(self._room, layout)
+        self._is_laid_out = True
         if note:
             self.notify(clean(note), markup=False)
         if not self.memory.has_read_hints:
             self._room.query_one(FirstHints).open()
 
-    def exit(self, result: ReturnType | None = None, return_code: int = 0, message: object | None = None) -> None:
-        """Leave, however that came about, and remember how it was."""
-        if self.memory is not None and self._room.is_mounted:
+    def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """Leave, however that came about, and remember how it was; not what was never laid out."""
+        if self.memory is not None and self._is_laid_out:
             with suppress(OSError):  # a full disk is told elsewhere; for this there is nobody left to tell
                 self.memory.keep(layout_of(self._room))
-        super().exit(return_code=return_code)
+        super().exit(result, return_code, message)
 
     @on(FirstHints.Read)
     def note_hints_read(self) -> None:

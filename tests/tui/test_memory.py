@@ -141,6 +141,21 @@ async def test_a_memory_that_cannot_be_written_keeps_nobody_from_leaving(runs_fi
     assert os.listdir(tmp_path).count("state") == 1
 
 
+async def test_a_room_that_is_left_before_it_was_laid_out_forgets_nothing(
+    runs_file: RunsFile, memory: RoomMemory
+) -> None:
+    memory.keep(Layout(pane=5))
+    app = open_app(runs_file, memory)
+    app.call_after_refresh = lambda *_: True  # type: ignore[method-assign]
+    async with app.run_test() as pilot:
+        app.exit(return_code=143)
+        await pilot.pause()
+    layout, _ = memory.recall()
+    assert layout is not None
+    assert layout.pane == 5
+    assert app.return_code == 143
+
+
 @pytest.mark.parametrize("number", range(1, 9))
 async def test_an_empty_pane_says_what_to_press(runs_file: RunsFile, number: int) -> None:
     app = RoomApp(runs_file, runs_file.runs_dir)

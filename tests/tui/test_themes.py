@@ -64,7 +64,14 @@ def states(theme: Theme) -> dict[str, str]:
     return {name: color for name, color in colors.items() if color is not None}
 
 
-SCREENS = {"the room": (), "small charts": ("g",), "help": ("question_mark",), "a plan": ("C",), "palette": ("colon",)}
+SCREENS = {
+    "the room": (),
+    "small charts": ("g",),
+    "help": ("question_mark",),
+    "a plan": ("C",),
+    "palette": ("colon",),
+    "settings": ("comma",),
+}
 """What is looked at, and the keys that lead there."""
 
 

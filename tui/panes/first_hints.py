@@ -39,7 +39,7 @@ class FirstHints(SteadyText):
         rows = (
             f"Lower case looks, UPPER CASE acts: {start} trains. Leaving stops nothing.",
             f"{tree} says what to do next and why; {large} makes a pane large; {every} lists every key.",
-            f"{settings} has your settings, {palette} every action by name. {out} puts these lines away for good.",
+            f"{settings} has your settings, {palette} every action. {out} puts these lines away for good.",
         )
         self.show(lines(*(say(row, plain=self.plain) for row in rows)))
 

@@ -36,7 +36,9 @@ class SettingsScreen(ModalScreen[None]):
         width: 76; max-width: 98%; height: auto; max-height: 95%;
         border: round $primary; background: $surface; padding: 0 2;
     }
-    SettingsScreen OptionList { height: auto; border: none; padding: 0; background: $surface; }
+    SettingsScreen OptionList, SettingsScreen OptionList:focus {
+        height: auto; border: none; padding: 0; background: $surface; margin-top: 1;
+    }
     SettingsScreen .note { color: $foreground-muted; margin-top: 1; }
     """
     BINDINGS = [
