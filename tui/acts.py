@@ -14,6 +14,7 @@ from tui.control.plans import RestartPlan
 from tui.control.probe.plan import ProbeIntent
 from tui.control.scene import Scene
 from tui.control.views import RunView
+from tui.keymap import key_of
 from tui.messages import ActionDone
 from tui.piloting import RoomPilot
 
@@ -58,16 +59,17 @@ def prepare(action: str, scene: Scene, actions: Actions, reason: str = "", *, pi
         resumes = f" and resumes {undo.run}" if undo.stopped else ""
         return Act([f"stops {undo.child}{resumes}"], take_back)
     if action == "restart" and scene.plan is not None:
-        return _restart(scene.plan, actions)
+        return _restart(scene.plan, actions, _undo_words(scene, actions))
     if action == "mend" and scene.mend is not None and run is not None:
-        return _mend(scene.mend, run, actions)
+        return _mend(scene.mend, run, actions, _undo_words(scene, actions))
     if action == "probe" and scene.probe is not None:
         return _probe(scene.probe, actions)
     assert run is not None, f"{action} needs a run"
     if action == "autopilot" and pilot is not None:
-        return _end_autopilot(pilot) if scene.is_flying else _begin_autopilot(run, actions, pilot)
+        key = key_of("act.autopilot", scene.keys)
+        return _end_autopilot(pilot, key) if scene.is_flying else _begin_autopilot(run, actions, pilot, key)
     if action == "override":
-        return _override(run, scene.override, actions, reason)
+        return _override(run, scene.override, actions, reason, _undo_words(scene, actions))
     job = next((job for job in JOBS if job == action), None)
     if job is not None:
         return _start_job(run, job, actions, beside=[view.id for view in scene.views if view.status.is_alive])
@@ -91,20 +93,23 @@ def _start(name: str, actions: Actions, *, is_shown: bool, override: str = "") -
     return Act([f"starts [run.{name}]"], start)
 
 
-def _restart(plan: RestartPlan, actions: Actions) -> Act:
+def _undo_words(scene: Scene, actions: Actions) -> str:
+    return f"{key_of('act.undo', scene.keys)} undoes it within {actions.file.room.undo_s:.0f} s"
+
+
+def _restart(plan: RestartPlan, actions: Actions, undo: str) -> Act:
     def restart() -> ActionDone:
         child = actions.restart(plan)
-        return ActionDone(f"{child.id} has started; u undoes it within {actions.file.room.undo_s:.0f} s", child.id)
+        return ActionDone(f"{child.id} has started; {undo}", child.id)
 
     return Act(plan.lines(), restart)
 
 
-def _mend(plan: MendPlan, run: RunView, actions: Actions) -> Act:
+def _mend(plan: MendPlan, run: RunView, actions: Actions, undo: str) -> Act:
     def mend() -> ActionDone:
         child = mending.carry_out(plan, run, actions)
         if not child:
             return ActionDone(f"{plan.does.replace('_', ' ')} of {run.id}: the remedy of {plan.diagnosis.signature}")
-        undo = f"u undoes it within {actions.file.room.undo_s:.0f} s"
         return ActionDone(f"{child} has started, mended: {plan.change}; {undo}", child)
 
     return Act(plan.lines(), mend)
@@ -118,10 +123,10 @@ def _probe(intent: ProbeIntent, actions: Actions) -> Act:
     return Act(intent.lines(), probe)
 
 
-def _override(run: RunView, plan: RestartPlan | None, actions: Actions, reason: str) -> Act:
+def _override(run: RunView, plan: RestartPlan | None, actions: Actions, reason: str, undo: str) -> Act:
     """A restart whose knobs are locked, or a start that the preflight blocks; the reason stays with the run."""
     if plan is not None:
-        act = _restart(replace(plan, override=reason), actions)
+        act = _restart(replace(plan, override=reason), actions, undo)
         why = "the playbook locks this: your reason goes into the journal"
     else:
         act = _start(run.spec.name, actions, is_shown=True, override=reason)
@@ -165,23 +170,23 @@ def _end(run: RunView, action: str, actions: Actions) -> Act:
     return Act([f"{'kills' if is_kill else 'stops'} {run.id}", how], end, asks=is_kill)
 
 
-def _begin_autopilot(run: RunView, actions: Actions, pilot: RoomPilot) -> Act:
+def _begin_autopilot(run: RunView, actions: Actions, pilot: RoomPilot, key: str) -> Act:
     def begin() -> ActionDone:
         root = pilot.begin(actions, run.id)
-        return ActionDone(f"the autopilot acts for {root} and what comes of it; W ends it")
+        return ActionDone(f"the autopilot acts for {root} and what comes of it; {key} ends it")
 
     plan = [
         f"takes the playbook's next step by itself, each once, for {run.id} and what comes of it",
         *limits_in_words(actions.file.autopilot),
-        "a restart, undo, stop, kill or resume of yours there ends it, and so does W",
+        f"a restart, undo, stop, kill or resume of yours there ends it, and so does {key}",
         f"leaving the room ends it as well: for the night there is lvm-tui watch --auto {run.id}",
     ]
     return Act(plan, begin, asks=True)
 
 
-def _end_autopilot(pilot: RoomPilot) -> Act:
+def _end_autopilot(pilot: RoomPilot, key: str) -> Act:
     def end() -> ActionDone:
-        pilot.end("a person ended it with W")
+        pilot.end(f"a person ended it with {key}")
         return ActionDone("the autopilot takes no further step; what it has started goes on")
 
     return Act(["ends the autopilot; what it has started goes on"], end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tui.control.alerts import history
+from tui.control.alerts import Alert, history
 from tui.control.news import News
 from tui.screens.alerts import AlertsScreen
 from tui.text import clean, shorten
@@ -35,8 +35,15 @@ class Announcer:
         """Tell what is new."""
         for alert in self._news.alerts():
             self.unread += 1
-            title, text = clean(f"{alert.run}: {alert.title}"), shorten(clean(alert.text), NOTICE_CHARS)
+            self.tell(alert)
+
+    def tell(self, alert: Alert) -> None:
+        """Tell one thing, as loudly as the person wants it."""
+        wanted = self._app.tastes.values
+        title, text = clean(f"{alert.run}: {alert.title}"), shorten(clean(alert.text), NOTICE_CHARS)
+        if wanted.notices:
             self._app.notify(text, title=title, severity=alert.severity, markup=False, timeout=NOTICE_S)
+        if wanted.bell:
             self._app.bell()
             self._tell_terminal(title)
 

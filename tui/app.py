@@ -6,24 +6,23 @@ It decides nothing: judgement is in `tui.control`, looks are in the panes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from textual import work
-from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from engine.run.convert import ConfigError, suggestion
+from engine.run.convert import ConfigError
 from engine.run.runs_file import RunsFile, load_runs
 from tui.acts import Act, foretell, prepare
 from tui.announcing import NOTICE_CHARS, Announcer
 from tui.control.actions import Actions
 from tui.control.news import News
+from tui.control.preferences import Personal, load_personal, personal_file
+from tui.control.room_memory import RoomMemory, state_folder
 from tui.control.scene import Scene, build_scene
 from tui.control.usage import MachineUsage, UsageMeter
 from tui.control.views import Watcher
@@ -34,10 +33,12 @@ from tui.panes.chart import ChartPane
 from tui.panes.log import LogPane
 from tui.panes.runs import RunsPane
 from tui.piloting import OutcomeKeeper, RoomPilot
+from tui.remembering import Remembering
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
 from tui.screens.plan import PlanScreen
 from tui.screens.room import RoomScreen
+from tui.tastes import Settled, Tastes
 from tui.text import clean, shorten
 
 POLL_S = 0.5
@@ -50,7 +51,7 @@ USAGE_S = 2.0
 """CPU shares over less than this are noise."""
 
 
-class RoomApp(App[None]):
+class RoomApp(Settled, Remembering):
     """The control room over one runs folder."""
 
     CSS_PATH = "app.tcss"
@@ -60,15 +61,25 @@ class RoomApp(App[None]):
 
     scene: reactive[Scene | None] = reactive(None, init=False, repaint=False)
 
-    def __init__(self, file: RunsFile, runs_dir: Path, *, readonly: bool = False, plain: bool = False) -> None:
+    def __init__(
+        self,
+        file: RunsFile,
+        runs_dir: Path,
+        *,
+        readonly: bool = False,
+        plain: bool = False,
+        personal: Personal | None = None,
+        memory: RoomMemory | None = None,
+    ) -> None:
         super().__init__()
         self.file = file
+        self.tastes = Tastes(personal or Personal(), {"ascii": True} if plain else {}, readonly=readonly)
         self.runs_dir = runs_dir
         self.readonly = readonly
-        self.plain = plain
         self.watcher = Watcher(runs_dir, file.room.stall_s)
         self.actions = Actions(file, runs_dir, "person", readonly=readonly)
         self.pilot = RoomPilot()
+        self.memory = memory
         self.selected_id = ""
         self._tick = 0
         self._problem = ""
@@ -86,9 +97,8 @@ class RoomApp(App[None]):
 
     def on_mount(self) -> None:
         """Look once, then keep looking."""
-        self._use_settings()
-        self._room.plain = self.plain
-        self.set_class(self.plain, "-plain")
+        self.take_up_settings()
+        self.call_after_refresh(self.recall)
         self.read_usage()
         self.poll()
         self.set_interval(POLL_S, self.poll)
@@ -134,6 +144,8 @@ class RoomApp(App[None]):
                 usage=self._usage,
                 piloted=piloted,
                 unread=self.announcer.unread,
+                keys=self.tastes.keys,
+                follows_log=self.tastes.values.follow,
             )
         self._room.scene = self.scene
 
@@ -158,23 +170,13 @@ class RoomApp(App[None]):
             return
         self._problem = ""
         self.file, self.actions = file, actions
-        self._use_settings()
+        self.take_up_settings()
 
-    def _use_settings(self) -> None:
-        """Take up what `[room]` says of looks and patience; a theme that is none is named, not passed over."""
+    def take_up_settings(self) -> None:
+        """Take up what `[room]` and the person's file say; a theme that is none is named, not passed over."""
         self.watcher.stall_s = self.file.room.stall_s
-        theme = self.file.room.theme
-        if theme in self.available_themes:
-            self.theme = theme
-        else:
-            self._problem = f'{self.file.path}, [room]: no theme "{theme}".{suggestion(theme, self.available_themes)}'
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The command palette: every key of the room by what it does, then the terminal toolkit's own."""
-        for binding in ROOM_BINDINGS:
-            key = binding.key_display or binding.key
-            yield SystemCommand(binding.tooltip, f"key {key}", partial(self.run_action, binding.action))
-        yield from super().get_system_commands(screen)
+        self._problem = self.tastes.take_up(self, self._room, self.file)
+        self._tick += 1
 
     # ── keys that look ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,7 +190,8 @@ class RoomApp(App[None]):
         bound = self.screen.active_bindings.values()
         of_pane = [key.binding for key in bound if key.node in (self.focused, pane) and key.binding.tooltip]
         self.clear_notifications()
-        self.push_screen(HelpScreen(f"{pane.NUMBER} {pane.NAME}", of_pane, plain=self.plain))
+        keys, plain = self.tastes.keys, self.plain
+        self.push_screen(HelpScreen(f"{pane.NUMBER} {pane.NAME}", of_pane, keys=keys, plain=plain))
 
     def action_alerts(self) -> None:
         """What has happened, newest first."""
@@ -198,7 +201,8 @@ class RoomApp(App[None]):
         """What the keys that start something costly would do, before they do it."""
         if self.scene is not None:
             self.clear_notifications()
-            self.push_screen(PlanScreen(*foretell(self.scene, self.actions), plain=self.plain))
+            plans, why_not = foretell(self.scene, self.actions)
+            self.push_screen(PlanScreen(plans, why_not, keys=self.tastes.keys, plain=self.plain))
 
     def action_pane(self, number: int) -> None:
         """Go to a pane."""
@@ -210,7 +214,8 @@ class RoomApp(App[None]):
 
     def action_out(self) -> None:
         """One layer out."""
-        self._room.step_out()
+        if not self._room.put_hints_away():
+            self._room.step_out()
 
     def action_find(self) -> None:
         """Search the log."""
@@ -258,7 +263,7 @@ class RoomApp(App[None]):
             self.notify(clean(scene.reasons[action]), title=ACTION_KEYS[action][1], severity="warning", markup=False)
             return
         act = prepare(action, scene, self.actions, pilot=self.pilot)
-        if not (self.file.room.confirm or act.asks or act.needs_reason):
+        if not (self.tastes.values.confirm or act.asks or act.needs_reason):
             self.carry_out(act)
             return
 
@@ -292,8 +297,14 @@ class RoomApp(App[None]):
 
 
 def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) -> int:
-    """Run the room until it is left; returns the process's exit code."""
-    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain)
+    """Run the room until it is left; returns the process's exit code.
+
+    Raises:
+        ConfigError: the person's own file cannot be used.
+    """
+    memory = None if readonly else RoomMemory(state_folder(), runs_dir)  # which writes nothing
+    personal = load_personal(personal_file())
+    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=personal, memory=memory)
     end_with_terminal()
     try:
         app.run()

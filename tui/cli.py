@@ -21,18 +21,22 @@ from engine.run.convert import ConfigError
 from engine.run.directory import find_run, is_locked, refuse_unsafe
 from engine.run.runs_file import RunsFile, find_runs_file, load_runs
 from engine.run.secrets import without_secrets
+from tui.completion import complete_evaluation, complete_fix, complete_run, complete_table, completion_command
 from tui.control.actions import Actions
 from tui.control.launcher import wait_until_ended
 from tui.control.report import status_record, status_table
 from tui.control.run_filter import parse_filter
 from tui.control.views import RunView, Watcher
+from tui.examples import add_examples
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose
 from tui.verbs_journal import make_journal
+from tui.verbs_keys import keys_command
 from tui.verbs_mend import make_mend
 from tui.verbs_probe import make_probe
 from tui.verbs_runs import make_archive, make_compare, make_note
 from tui.verbs_scenarios import scenarios_command
+from tui.verbs_serve import make_serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +138,13 @@ def open_place(config: str | None, runs_dir: str | None) -> Place:
 @click.version_option(package_name="lvm-tui")
 @click.pass_context
 def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly: bool, plain: bool) -> None:
-    """Open the control room. Training goes on when you leave it.
-
-    \b
-    Examples:
-      lvm-tui                              open the room
-      lvm-tui start mamba_s                start a run, print its id
-      lvm-tui status --json | jq .runs     what every run is doing
-      lvm-tui triage 7 --dry-run           what a restart would change
-    """
+    """Open the control room. Training goes on when you leave it."""
     if ctx.invoked_subcommand is None:
         from tui.app import open_room
+        from tui.outside import is_served
 
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on stderr
+        # Textual draws on stderr
+        if not (is_served() or (sys.stdin.isatty() and sys.stderr.isatty())):
             fail("the room needs a terminal; `lvm-tui status` and the other commands do not")
         place = open_place(config, runs_dir)
         plain = plain or wants_ascii(os.environ)
@@ -187,7 +185,7 @@ def status(config: str | None, runs_dir: str | None, wanted: str, as_json: bool)
 @main.command()
 @place_options
 @click.option("--override", default="", metavar="REASON", help="Train whatever the preflight finds; it is journaled.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_table)
 def start(config: str | None, runs_dir: str | None, name: str, override: str) -> None:
     """Start the run of the table [run.NAME]; prints its id."""
     click.echo(open_place(config, runs_dir).actions().start(name, override=clean(override).strip()).id)
@@ -197,7 +195,7 @@ def start(config: str | None, runs_dir: str | None, name: str, override: str) ->
 @place_options
 @click.option("--kill", "now", is_flag=True, help="End it now instead of at a step's end.")
 @click.option("--wait", is_flag=True, help="Return when it has ended.")
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run)
 def stop(config: str | None, runs_dir: str | None, run_id: str, now: bool, wait: bool) -> None:
     """Ask a run to finish its step, save a checkpoint and end."""
     place = open_place(config, runs_dir)
@@ -214,7 +212,7 @@ def stop(config: str | None, runs_dir: str | None, run_id: str, now: bool, wait:
 
 @main.command()
 @place_options
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run)
 def resume(config: str | None, runs_dir: str | None, run_id: str) -> None:
     """Go on with a stopped, failed or lost run from its newest checkpoint."""
     place = open_place(config, runs_dir)
@@ -227,10 +225,16 @@ def resume(config: str | None, runs_dir: str | None, run_id: str) -> None:
 
 @main.command()
 @place_options
-@click.option("--fix", type=int, metavar="N", help="Number of the fix; default: what the tree recommends.")
+@click.option(
+    "--fix",
+    type=int,
+    metavar="N",
+    shell_complete=complete_fix,
+    help="Number of the fix; default: what the tree recommends.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and stop there.")
 @click.option("--override", default="", metavar="REASON", help="Turn a locked knob; the reason goes into the journal.")
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run)
 def triage(
     config: str | None, runs_dir: str | None, run_id: str, fix: int | None, dry_run: bool, override: str
 ) -> None:
@@ -247,9 +251,11 @@ def triage(
 
 @main.command("eval")
 @place_options
-@click.option("--name", default="smoke", show_default=True, help="Which [eval.NAME] to run.")
+@click.option(
+    "--name", default="smoke", show_default=True, shell_complete=complete_evaluation, help="Which [eval.NAME] to run."
+)
 @click.option("--detach", is_flag=True, help="Do not wait for its end.")
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run)
 def evaluate(config: str | None, runs_dir: str | None, run_id: str, name: str, detach: bool) -> None:
     """Evaluate a run's best checkpoint; prints the engine's table. Exit 0 all gates passed, 1 a gate failed."""
     place = open_place(config, runs_dir)
@@ -270,7 +276,13 @@ def evaluate(config: str | None, runs_dir: str | None, run_id: str, name: str, d
 @main.command("watch")
 @place_options
 @click.option("--until-idle", is_flag=True, help="End when no run is alive any more.")
-@click.option("--auto", "run_id", metavar="ID", help="Walk the playbook for this run and its children, alone.")
+@click.option(
+    "--auto",
+    "run_id",
+    metavar="ID",
+    shell_complete=complete_run,
+    help="Walk the playbook for this run and its children, alone.",
+)
 def watch_runs(config: str | None, runs_dir: str | None, until_idle: bool, run_id: str | None) -> None:
     """Say what happens to the runs as it happens: gates, evaluations, ends, stalls. Ctrl+C ends it.
 
@@ -350,10 +362,14 @@ def clean_lines(log: Path) -> str:
 
 
 main.add_command(make_diagnose(place_options, open_place))
+main.add_command(keys_command)
 main.add_command(make_journal(place_options, open_place))
 main.add_command(make_mend(place_options, open_place))
 main.add_command(make_probe(place_options, open_place))
 main.add_command(make_note(place_options, open_place))
 main.add_command(make_archive(place_options, open_place))
 main.add_command(make_compare(place_options, open_place))
+main.add_command(make_serve(place_options, open_place))
 main.add_command(scenarios_command)
+main.add_command(completion_command)
+add_examples(main)

@@ -5,7 +5,10 @@ Lower case looks, UPPER CASE changes the world.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from textual.binding import Binding
+from textual.keys import key_to_character
 
 ACTION_KEYS: dict[str, tuple[str, str]] = {
     # the playbook's action: key, what it does
@@ -71,6 +74,7 @@ ROOM_BINDINGS: list[Binding] = [
     _look("i", "plan", "plan", "what R, M and P would do now, before they do it", "room.plan"),
     _look("exclamation_mark", "alerts", "alerts", "what has happened, newest first", "room.alerts", display="!"),
     _look("colon", "command_palette", "palette", "every action by name (also ctrl+p)", "room.palette", display=":"),
+    _look("comma", "settings", "settings", "settings: theme, confirm, bell, ...", "room.settings", display=","),
     _look("m", "maximize_pane", "maximise", "this pane alone, and back", "pane.maximize"),
     _look("escape", "out", "back", "one layer out", "room.out"),
     _look("ampersand", "filter", "filter", "show only the log lines that hold a text", "log.filter", display="&"),
@@ -80,3 +84,38 @@ ROOM_BINDINGS: list[Binding] = [
     _look("j", "select(1)", "next", "select the next run", "runs.next"),
     _look("k", "select(-1)", "previous", "select the previous run", "runs.previous"),
 ]
+_DEFAULTS = {binding.id: binding for binding in ROOM_BINDINGS}
+
+
+def shown_key(key: str) -> str:
+    """`question_mark` as people write it: `?`."""
+    return " or ".join(_character(name) for name in key.split(","))
+
+
+def key_of(binding_id: str, keys: Mapping[str, str]) -> str:
+    """The key of a binding of the room, as it is shown.
+
+    Args:
+        binding_id: such as `act.restart`.
+        keys: what a person has bound otherwise, as `Scene.keys` has it.
+    """
+    return shown_key(keys.get(binding_id) or _DEFAULTS[binding_id].key)
+
+
+def rebound(bindings: Iterable[Binding], keys: Mapping[str, str]) -> list[Binding]:
+    """The bindings with the keys that a person has given them."""
+    return [
+        binding.with_key(key=keys[binding.id or ""], key_display=None) if (binding.id or "") in keys else binding
+        for binding in bindings
+    ]
+
+
+_CHARACTERS = {"slash": "/", "backslash": "\\", "at": "@", "minus": "-", "plus": "+", "underscore": "_"}
+"""Whose names are not Unicode's."""
+
+
+def _character(name: str) -> str:
+    if name in _CHARACTERS:
+        return _CHARACTERS[name]
+    character = key_to_character(name)
+    return character if character and character.isprintable() and not character.isspace() else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import sys
 import threading
@@ -33,27 +34,36 @@ def _mark(path: Path) -> tuple[int, int]:
 
 
 def end_with_terminal() -> None:
-    """From now on, end this process when the terminal it has is gone; does nothing where it has none.
+    """From now on, end this process when the terminal or the server that shows it is gone; else does nothing.
 
     The room is hung up on first, and closes itself. It may not be able to: the toolkit's writing thread dies with the
     terminal, and the event loop then waits for it for ever. So this looks from a thread of its own, and ends the
     process after a second whatever the loop does.
     """
-    if _has_terminal():
+    if _is_shown():
         threading.Thread(target=_wait_for_hang_up, name="terminal", daemon=True).start()
 
 
 def _wait_for_hang_up() -> None:
-    while _has_terminal():
+    while _is_shown():
         time.sleep(LOOK_S)
     os.kill(os.getpid(), signal.SIGHUP)
     time.sleep(LEAVE_S)
     os._exit(128 + signal.SIGHUP)
 
 
-def _has_terminal() -> bool:
-    """Whether standard input is a terminal that has not been hung up."""
-    return sys.__stdin__ is not None and sys.__stdin__.isatty()
+def is_served() -> bool:
+    """Whether the room is drawn by a server, which holds the other end of standard input, instead of a terminal."""
+    return "TEXTUAL_DRIVER" in os.environ
+
+
+def _is_shown() -> bool:
+    """Whether standard input is a terminal that has not been hung up, or a pipe whose other end is held."""
+    if sys.__stdin__ is None or not is_served():
+        return sys.__stdin__ is not None and sys.__stdin__.isatty()
+    poll = select.poll()
+    poll.register(sys.__stdin__, 0)  # a hang-up is told without being asked for; what was typed is left alone
+    return not any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def on_signals(leave: Callable[[int], None]) -> None:

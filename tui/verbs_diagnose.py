@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from engine.run.convert import ConfigError
+from tui.completion import complete_run
 from tui.text import clean
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def make_diagnose(place_options: Callable[[Command], Command], open_place: OpenP
     @click.option("--history", metavar="FILE", help="Another program's history.json instead of a run.")
     @click.option("--eval", "evaluation", metavar="FILE", help="An evaluation that belongs to --history, as JSON.")
     @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-    @click.argument("run_id", metavar="[ID]", required=False)
+    @click.argument("run_id", metavar="[ID]", shell_complete=complete_run, required=False)
     def diagnose_command(
         config: str | None,
         runs_dir: str | None,
@@ -46,11 +47,6 @@ def make_diagnose(place_options: Callable[[Command], Command], open_place: OpenP
 
         The likeliest cause comes first, its symptoms after it. Exit codes: 0 healthy, 1 something was diagnosed, 2
         could not.
-
-        \b
-        Examples:
-          lvm-tui diagnose 7
-          lvm-tui diagnose --history history.json --eval smoke.json --json
         """
         if bool(run_id) == bool(history):
             raise ConfigError("diagnose: name either a run (lvm-tui diagnose ID) or a record (--history FILE).")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tui.completion import complete_run
 from tui.text import clean
 
 if TYPE_CHECKING:
@@ -27,16 +28,11 @@ def make_mend(place_options: Callable[[Command], Command], open_place: OpenPlace
     @click.command("mend")
     @place_options
     @click.option("--dry-run", is_flag=True, help="Say what would happen, and stop there.")
-    @click.argument("run_id", metavar="ID")
+    @click.argument("run_id", metavar="ID", shell_complete=complete_run)
     def mend_command(config: str | None, runs_dir: str | None, run_id: str, dry_run: bool) -> None:
         """Apply the remedy of what `lvm-tui diagnose` names first; prints the child's id where it restarts.
 
         Exit codes: 0 applied, 2 there is nothing that could be.
-
-        \b
-        Examples:
-          lvm-tui mend 7 --dry-run    what is wrong, and what a remedy would change
-          lvm-tui mend 7              do it
         """
         from tui.control.mending import carry_out, check_mend
 

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, is_locked
+from tui.completion import complete_run
 from tui.text import clean
 
 if TYPE_CHECKING:
@@ -35,17 +36,12 @@ def make_probe(place_options: Callable[[Command], Command], open_place: OpenPlac
     @click.command("probe")
     @place_options
     @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-    @click.argument("run_id", metavar="ID")
+    @click.argument("run_id", metavar="ID", shell_complete=complete_run)
     def probe_command(config: str | None, runs_dir: str | None, as_json: bool, run_id: str) -> None:
         """Train every fix of the ladder up to the gate, evaluate each, and rank them.
 
         Waits for a probe that is under way, else starts one, which takes up what an earlier one has found. Ctrl+C ends
         the waiting, not the probe. Exit codes: 0 a fix is recommended, 1 none helps, 2 could not.
-
-        \b
-        Examples:
-          lvm-tui probe 7
-          lvm-tui probe 7 --json | jq .recommendation
         """
         from tui.control.probe.report import closing_lines, table_lines
 

@@ -33,13 +33,7 @@ def make_note(place_options: Callable[[Command], Command], open_place: OpenPlace
     @click.argument("run_id", metavar="ID")
     @click.argument("text", required=False, metavar="[TEXT]")
     def note_command(config: str | None, runs_dir: str | None, run_id: str, text: str | None) -> None:
-        """Write a note on a run; without TEXT print it, with an empty one take it away. Its #words are tags.
-
-        \b
-        Examples:
-          lvm-tui note 7 'lower temperature, #keep'
-          lvm-tui status --filter tag:keep
-        """
+        """Write a note on a run; without TEXT print it, with an empty one take it away. Its #words are tags."""
         from tui.control.labels import write_note
 
         place = open_place(config, runs_dir)
@@ -101,13 +95,7 @@ def make_compare(place_options: Callable[[Command], Command], open_place: OpenPl
         as_json: bool,
         run_ids: tuple[str, ...],
     ) -> None:
-        """Hold runs against one of them: gates, floors, retrieval, cost, the settings that differ, and what it means.
-
-        \b
-        Examples:
-          lvm-tui compare 7 9                    run 7 against run 9
-          lvm-tui compare 7 8 9 --reference 7    8 and 9 against 7
-        """
+        """Hold runs against one of them: gates, floors, retrieval, cost, the settings that differ, and what it means."""
         from tui.control.versus import compare
         from tui.control.versus_words import verdict
 

@@ -23,11 +23,6 @@ def scenarios_command(folder: Path, as_json: bool, markdown: Path | None, repair
 
     Right is: the cause is named first, and nothing is in a healthy run. Repaired is: nothing ails the autopilot's last
     run, and gate and retrieval are as good as without the fault. Exit codes: 0 all right, 1 one is not, 2 could not.
-
-    \b
-    Examples:
-      lvm-engine scenarios --out suite --twins
-      lvm-tui scenarios suite --repair --markdown table.md
     """
     from engine.run.files import write_atomically
     from tui.control.repairs import read_repairs, repair_suite

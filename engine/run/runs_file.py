@@ -15,6 +15,7 @@ from msgspec import Meta, field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.files import read_regular
+from engine.run.preferences import Preferences
 from engine.run.settings import (
     CheckBars,
     Count,
@@ -36,17 +37,13 @@ EMBEDDED = "embedded:"
 CORPORA = Path(__file__).resolve().parent.parent / "data"
 
 
-class RoomConfig(Section, frozen=True, kw_only=True):
-    """The `[room]` table: how the control room looks and behaves."""
+class RoomConfig(Preferences, frozen=True, kw_only=True):
+    """The `[room]` table: how the control room looks and behaves. What it does not say, a person's own file may."""
 
     runs_dir: Annotated[str, Meta(pattern=r"^[^\x00]+\Z")] = "runs"
     """Folder of the runs; relative to the file it is written in."""
     compare: Annotated[list[str], Meta(min_length=2, max_length=2)] = field(default_factory=lambda: ["mamba_s", "amn"])
     """The `[run.NAME]` tables that `T` and `B` start and that stand side by side."""
-    theme: str = "textual-dark"
-    """A theme of the terminal toolkit."""
-    confirm: bool = False
-    """Ask before every action that changes something, with the focus on Cancel."""
     readonly: bool = False
     """Watch only: no action can be taken."""
     playbook: Annotated[str, Meta(pattern=r"^[^\x00]*\Z")] = ""
@@ -103,6 +100,8 @@ class RunsFile(Section, frozen=True, kw_only=True):
 
     path: str = ""
     """Where it was read from."""
+    said: frozenset[str] = frozenset()
+    """The keys that its `[room]` holds; the others have their defaults."""
     room: RoomConfig = field(default_factory=RoomConfig)
     data: DataConfig = field(default_factory=DataConfig)
     run: dict[RunName, RunConfig] = field(default_factory=dict)
@@ -166,7 +165,7 @@ def load_runs(path: Path) -> RunsFile:
 
 
 def _load(path: Path) -> RunsFile:
-    tables = _parse(path)
+    tables = parse_toml(path, "Name another file with --config.")
     _refuse_unknown_tables(path, tables)
     sections: dict[str, Any] = {"path": str(path)}
     singles: dict[str, type] = {
@@ -194,7 +193,7 @@ def _load(path: Path) -> RunsFile:
     for key in named:
         for name in sections[key]:  # both become parts of file names
             convert_section(name, RunName, where=f"{path}, [{key}.{name}]")
-    loaded = RunsFile(**sections)
+    loaded = RunsFile(said=frozenset(tables.get("room", {})), **sections)
     _check_references(loaded)
     return loaded
 
@@ -253,11 +252,16 @@ def _check_evaluation(name: str, settings: EvalConfig, base: Path) -> None:
             raise ConfigError(f"[eval.{name}] {key}: {path} does not exist.")
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parse_toml(path: Path, mend: str) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, and what to do then (`mend`), or it is not TOML.
+    """
     try:
         raw = read_regular(path, MAX_BYTES)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name another file with --config.") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). {mend}") from None
     try:
         return tomli.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -270,7 +274,7 @@ def _parse(path: Path) -> dict[str, Any]:
 def _refuse_unknown_tables(path: Path, tables: dict[str, Any]) -> None:
     """Unknown names at the top, and tables written in another form than theirs."""
     forms = {"run": "[run.NAME]", "eval": "[eval.NAME]", "gate": "[[gate]]", "fix": "[[fix]]"}
-    known = [name for name in RunsFile.__struct_fields__ if name != "path"]
+    known = [name for name in RunsFile.__struct_fields__ if name not in ("path", "said")]
     for key, value in tables.items():
         if key not in known:
             raise ConfigError(f'{path}: unknown table "{key}".{suggestion(key, known)}')

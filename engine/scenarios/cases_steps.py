@@ -6,7 +6,7 @@ import math
 
 from engine.run.settings import Patch
 from engine.scenarios import faults
-from engine.scenarios.case import Asked, Case
+from engine.scenarios.case import NO_RERANKER, Asked, Case
 from engine.scenarios.data import embedded, synthetic
 
 PASSES = synthetic("passes")
@@ -280,6 +280,7 @@ OF_PROCESS = (
         data=embedded(),
         patch={**QUEUED, "model.kind": "amn", "queue.size": 1024},
         fault=faults.leave_the_queue,
+        asked=NO_RERANKER,
         mended={"queue.size": 0},
     ),
     Case(
@@ -289,6 +290,7 @@ OF_PROCESS = (
         data=embedded(),
         patch={**QUEUED, "queue.size": 512},
         fault=faults.leave_the_queue,
+        asked=NO_RERANKER,
         mended={"queue.size": 0},
         held_out=True,
     ),

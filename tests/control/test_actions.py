@@ -208,7 +208,7 @@ def test_an_evaluation_that_nobody_defined_is_refused(room: Person) -> None:
 def test_what_is_fitted_after_training_is_used_by_the_evaluation_that_asks_for_it(room: Person) -> None:
     run = room.start("--epochs", "2")
     view = room.wait_status(run, Status.FINISHED)
-    with pytest.raises(RefusedError, match="A fits an alignment head, L a reranker"):
+    with pytest.raises(RefusedError, match="fit an alignment head or a reranker first"):
         room.actions.start_job(view, "evaluate_fitted")
     for action in ("align", "rerank"):
         folder = room.actions.start_job(view, action)

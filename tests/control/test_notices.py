@@ -86,7 +86,7 @@ def test_it_ends_when_nothing_is_alive_any_more(room: Person, capsys: pytest.Cap
     [
         ("done", ["fix 6 helps: +0.21", "more"], 6, "fix 6 helps: +0.21", "information"),
         ("done", ["no fix helps"], 0, "no fix helps", "warning"),
-        ("stopped", [], 0, "ended before its time; P goes on with it", "warning"),
+        ("stopped", [], 0, "ended before its time; a probe goes on with it", "warning"),
     ],
 )
 def test_a_probe_that_ended_is_told_once_with_what_it_recommends(

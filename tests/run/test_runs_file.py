@@ -211,7 +211,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 KEYS = [
-    ("[room]", "runs_dir compare theme confirm undo_s stall_s"),
+    ("[room]", "runs_dir compare theme confirm bell ascii follow undo_s stall_s"),
     ("[data]", "corpus train_npz context val_share split_seed"),
     ("[run.mamba_s]", "title epochs seed device threads model sampler loss optimizer"),
     ("[run.mamba_s.loss]", "temperature lambda_con contrast_space mask_same_article"),

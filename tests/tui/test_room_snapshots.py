@@ -12,6 +12,8 @@ from textual.pilot import Pilot
 
 from engine.run.runs_file import RunsFile
 from tui.app import RoomApp
+from tui.control.preferences import Personal
+from tui.control.room_memory import RoomMemory
 from tui.control.usage import MachineUsage, UsageMeter
 from tui.panes.log import LogPane
 
@@ -64,6 +66,42 @@ def test_a_pane_alone_at_80x24(snap_compare: SnapCompare, runs_file: RunsFile, p
         await settled(pilot)
 
     assert snap_compare(app_for(runs_file), terminal_size=(80, 24), run_before=go_there)
+
+
+@pytest.mark.parametrize("theme", ["lvm-light", "lvm-contrast"])
+@pytest.mark.usefixtures("recorded_runs")
+def test_the_room_in_another_theme(snap_compare: SnapCompare, runs_file: RunsFile, theme: str) -> None:
+    """The same shapes and words; every colour another one."""
+    app = app_for(runs_file, personal=Personal(None, {"theme": theme}))
+    assert snap_compare(app, terminal_size=(120, 35), run_before=settled)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["unicode", "ascii"])
+@pytest.mark.usefixtures("recorded_runs")
+def test_the_settings_at_80x24(snap_compare: SnapCompare, runs_file: RunsFile, plain: bool) -> None:
+    """Each with its value and where that comes from; the chosen one is a block of colour."""
+
+    async def go_there(pilot: Pilot[None]) -> None:
+        await settled(pilot)
+        await pilot.press("comma", "down", "space")
+        await pilot.pause()
+
+    app = app_for(runs_file, plain=plain, personal=Personal(None, {"theme": "lvm-light"}))
+    assert snap_compare(app, terminal_size=(80, 24), run_before=go_there)
+
+
+def test_the_first_hints_with_rebound_keys(
+    snap_compare: SnapCompare, runs_file: RunsFile, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Three lines above the keys, which they name as the person has bound them."""
+
+    async def opened(pilot: Pilot[None]) -> None:
+        await pilot.pause()
+        await pilot.pause()
+
+    memory = RoomMemory(tmp_path_factory.mktemp("state"), runs_file.runs_dir)
+    app = app_for(runs_file, memory=memory, personal=Personal(None, {}, {"act.start": "ctrl+t", "room.help": "f1"}))
+    assert snap_compare(app, terminal_size=(80, 24), run_before=opened)
 
 
 def test_an_empty_room(snap_compare: SnapCompare, runs_file: RunsFile) -> None:

@@ -167,7 +167,7 @@ def _reports(view: RunView) -> dict[str, tuple[str, str, Severity, float]]:
         found[f"PREFLIGHT {looked.created}"] = ("PREFLIGHT", text, mood, _time(looked.created))
     probe = view.probe
     if probe is not None and probe.state != "running":
-        text = probe.recommendation[0] if probe.recommendation else "ended before its time; P goes on with it"
+        text = probe.recommendation[0] if probe.recommendation else "ended before its time; a probe goes on with it"
         mood = "information" if probe.fix else "warning"
         found[f"PROBE {probe.state} {probe.seconds}"] = ("PROBE", text, mood, _time(probe.created))
     return found

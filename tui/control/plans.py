@@ -209,7 +209,7 @@ class Plans:
             self.plan_restart(run, views)
         except RefusedError:
             return self.plan_restart(run, views, override="asked")
-        raise RefusedError("nothing is locked: R restarts without a reason")
+        raise RefusedError("nothing is locked: a restart needs no reason")
 
     def check_undo(self) -> Decision:
         """The restart that an undo would take back; raises RefusedError if there is none."""
@@ -247,7 +247,7 @@ def _why_nothing_fitted(run: RunView) -> str:
     missing = [name for name, report in known.items() if report is None]
     outdated = [name for name, report in known.items() if report and run.is_outdated(report)]
     if len(missing) == len(known):
-        return "nothing that lifts R@5 is fitted yet: A fits an alignment head, L a reranker"
+        return "nothing that lifts R@5 is fitted yet: fit an alignment head or a reranker first"
     if outdated:
         return f"the best checkpoint is newer than what was fitted to it: once more {' and '.join(outdated)}"
     left = f"; not fitted yet: {missing[0]}" if missing else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -66,6 +66,10 @@ class Scene:
     """Root of the selected run's family."""
     holder: str = ""
     """Whose autopilot acts for that family, this room's or another's; empty for nobody's."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The keys that a person has given to bindings, by their ids; the others have the usual ones."""
+    follows_log: bool = True
+    """Whether a log is followed from the start."""
 
     @property
     def is_flying(self) -> bool:
@@ -84,6 +88,8 @@ def build_scene(
     usage: MachineUsage | None = None,
     piloted: Piloted | None = None,
     unread: int = 0,
+    keys: Mapping[str, str] | None = None,
+    follows_log: bool = True,
 ) -> Scene:
     """Put a moment together. Pure but for the journal's few lines."""
     views = tuple(watcher.views.values())
@@ -148,6 +154,8 @@ def build_scene(
         piloted=piloted,
         family=root.id if root else "",
         holder=holder(root) if root else "",
+        keys=keys or {},
+        follows_log=follows_log,
     )
 
 

@@ -25,7 +25,7 @@ def verdict(found: Comparison) -> list[str]:
 def bounds_verdict(model: RunView | None, baseline: RunView | None) -> str:
     """The playbook's bounds: a baseline that fails points at the data, one that passes does not."""
     if model is None or baseline is None:
-        return f"Start {'Mamba-S with T' if model is None else 'the AMN baseline with B'}: it bounds what to expect."
+        return f"Start {'Mamba-S' if model is None else 'the AMN baseline'}: it bounds what to expect."
     ours, theirs = (view.gate_judgement(view.gate).verdict for view in (model, baseline))
     if theirs == "missed":
         return "AMN misses the gate: data or retrieval, not the model."

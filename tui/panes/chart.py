@@ -15,6 +15,8 @@ from tui.control.chart_export import Shown
 from tui.control.curves import AXES, METRICS, Axis, Course, Source, stamp
 from tui.control.log_places import Place
 from tui.control.scene import Scene
+from tui.keymap import key_of
+from tui.panes.empty import no_run
 from tui.panes.figures import Figures, shown_runs
 from tui.panes.metric_grid import MetricGrid
 from tui.panes.pane import Pane
@@ -25,7 +27,7 @@ _NAMES: dict[Axis, str] = {"epoch": "epoch", "step": "step", "time": "trained"}
 _EMPTY: dict[Source, str] = {
     "epochs": "No epoch has ended yet.",
     "steps": "No step has been logged yet.",
-    "evals": "Not evaluated yet: E runs the smoke evaluation.",
+    "evals": "Not evaluated yet: {evaluate} runs the smoke evaluation.",
 }
 
 
@@ -138,7 +140,7 @@ class ChartPane(Pane):
         if self.is_grid:
             self.grid.show(scene, self.axis)
         else:
-            chart.empty_text = _EMPTY[metric.source] if runs else "T trains Mamba-S, B the AMN baseline."
+            chart.empty_text = _why_empty(metric.source, scene)
             chart.x_label, chart.x_is_time = _NAMES[self.axis], self.axis == "time"
             self._figures.of(scene, metric, self.axis).show_on(chart)
         self.border_title = f"{self.NUMBER} {'all metrics' if self.is_grid else metric.name}"
@@ -233,3 +235,10 @@ class ChartPane(Pane):
         yield f"a by {self.axis}"
         yield "g one" if self.is_grid else "g all"
         yield f"[ ] metric {self.metric + 1} of {len(METRICS)}"
+
+
+def _why_empty(source: Source, scene: Scene) -> str:
+    """What a chart without a point says."""
+    if scene.selected is None:
+        return no_run(scene)
+    return _EMPTY[source].format(evaluate=key_of("act.evaluate", scene.keys))

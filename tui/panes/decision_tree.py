@@ -13,7 +13,8 @@ from tui.control.playbook import Position, describe_rung, load_playbook
 from tui.control.probe.plan import JOB as PROBE_JOB
 from tui.control.probe.report import COMPACT_HEADING, compact_rows, progress_line
 from tui.control.scene import Scene
-from tui.keymap import ACTION_KEYS
+from tui.keymap import ACTION_KEYS, key_of
+from tui.panes.empty import no_run
 from tui.panes.pane import Pane
 from tui.panes.playbook_tree import PlaybookTree
 from tui.panes.words import lines, signed
@@ -42,8 +43,7 @@ class DecisionTreePane(Pane):
 
     def watch_plain(self, plain: bool) -> None:
         super().watch_plain(plain)
-        if plain:
-            self.query_one(PlaybookTree).use_ascii()
+        self.query_one(PlaybookTree).use_ascii(plain)
 
     def depends_on(self, scene: Scene) -> Hashable:
         return scene.tick, scene.piloted, scene.holder
@@ -57,7 +57,7 @@ class DecisionTreePane(Pane):
     def _rows(self, scene: Scene) -> Iterator[Content]:
         position = scene.position
         if position is None or scene.selected is None:
-            yield self.say("No run yet: T starts one, and its place in the playbook shows here.", "$foreground-muted")
+            yield self.say(f"{no_run(scene)} Its place in the playbook shows here.", "$foreground-muted")
             return
         # what to do comes first: in a low pane the reasons for it scroll, not the keys
         yield self.say(f"▸ {position.title}", "bold $text-accent")
@@ -108,7 +108,7 @@ class DecisionTreePane(Pane):
                 continue
             if action == "stop" and scene.selected is not None and not scene.selected.status.is_alive:
                 continue
-            key, label = ACTION_KEYS[action]
+            key, label = key_of(f"act.{action}", scene.keys), ACTION_KEYS[action][1]
             if action == "override" and scene.override is not None:
                 label = f"{describe_rung(scene.override.rung)}; locked, so with a written reason"
             reason = scene.reasons.get(action, "")
@@ -117,15 +117,16 @@ class DecisionTreePane(Pane):
 
     def _plan_rows(self, scene: Scene) -> Iterator[Content]:
         if scene.plan is not None:
+            restart = key_of("act.restart", scene.keys)
             for key, old, new in scene.plan.change:
-                yield self.say(f"  R  {key}: {old} → {new}  (on {scene.plan.base.id})", "bold")
+                yield self.say(f"  {restart}  {key}: {old} → {new}  (on {scene.plan.base.id})", "bold")
             yield self.say(f"  {scene.plan.rung.fix.reason}", "$foreground-muted")
 
     def _mend_rows(self, scene: Scene) -> Iterator[Content]:
         """The key that applies the remedy, and what it would come to."""
         if scene.mend is None or scene.readonly:
             return
-        key, _ = ACTION_KEYS["mend"]
+        key = key_of("act.mend", scene.keys)
         plan = scene.mend
         what = [f"{name}: {old} → {new}" for name, old, new in plan.restart.change] if plan.restart else []
         for row in what or [plan.does.replace("_", " ")]:
@@ -136,14 +137,15 @@ class DecisionTreePane(Pane):
         report = scene.selected.probe if scene.selected is not None else None
         job = scene.selected.jobs.get(PROBE_JOB) if scene.selected is not None else None
         if scene.plan is not None and scene.probe is not None and (report is None or report.state != "done"):
-            key, label = ACTION_KEYS["probe"]
-            yield self.say(f"  {key}  {label}", "bold")
+            yield self.say(f"  {key_of('act.probe', scene.keys)}  {ACTION_KEYS['probe'][1]}", "bold")
         if report is None:
             return
         if job is not None and job.lock_held:
             yield self.say(progress_line(report), "$text-accent")
         elif report.state != "done":
-            yield self.say("the probe ended before its time; P goes on with it", "$text-warning")
+            yield self.say(
+                f"the probe ended before its time; {key_of('act.probe', scene.keys)} goes on with it", "$text-warning"
+            )
         for number, line in enumerate(report.recommendation):
             yield self.say(f"{'' if number else 'probe: '}{line}", "" if number else "bold $text-success")
         yield self.say(COMPACT_HEADING, "$foreground-muted")

@@ -13,6 +13,7 @@ from tui.control.jobs import has_failed
 from tui.control.report import duration
 from tui.control.scene import Scene
 from tui.control.views import RunView
+from tui.panes.empty import no_run
 from tui.panes.pane import Pane
 from tui.panes.words import lines, number, signed, verdict_mark
 from tui.widgets.steady_text import SteadyText
@@ -39,10 +40,7 @@ class GatesPane(Pane):
 
     def show(self, scene: Scene) -> None:
         run = scene.selected
-        if run is None:
-            content = self.say("No run yet. T starts Mamba-S, B the AMN baseline.", "$foreground-muted")
-        else:
-            content = lines(*self._rows(run, scene.now))
+        content = lines(*self._rows(run, scene.now)) if run else self.say(no_run(scene), "$foreground-muted")
         self.query_one(SteadyText).show(content)
 
     def _rows(self, run: RunView, now: float) -> Iterator[Content]:

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.reactive import reactive
 
 from tui.control.scene import Scene
-from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
+from tui.keymap import ACTION_KEYS, ROOM_BINDINGS, key_of
 from tui.panes.words import say
 from tui.widgets.steady_text import SteadyText
 
@@ -35,14 +35,14 @@ class KeyHints(SteadyText):
         if scene is None or drawn == self._drawn:
             return
         self._drawn = drawn
-        keys = {key: action for action, (key, _) in ACTION_KEYS.items()}
+        actions = {f"act.{action}": action for action in ACTION_KEYS}
         parts = []
         for binding in ROOM_BINDINGS:
-            is_action = binding.key in keys
-            if not binding.show or (is_action and scene.readonly):
+            action = actions.get(binding.id or "", "")
+            if not binding.show or (action and scene.readonly):
                 continue
-            is_grey = keys.get(binding.key, "") in scene.reasons
-            key = binding.key_display or binding.key
+            is_grey = action in scene.reasons
+            key = key_of(binding.id or "", scene.keys)
             label = Content.assemble(
                 (key, "$foreground-disabled" if is_grey else "bold $text-accent"),
                 say(f" {binding.description}", "$foreground-disabled" if is_grey else "", plain=self.plain),

@@ -14,6 +14,7 @@ from textual.widgets import Input
 from engine.run.secrets import secrets_hider
 from tui.control.log_places import Place, marks_epoch, place_before, place_of
 from tui.control.scene import Scene
+from tui.panes.empty import no_run
 from tui.panes.pane import Pane
 from tui.screens.line_detail import LineDetailScreen
 from tui.widgets.virtual_log import VirtualLog
@@ -31,7 +32,9 @@ class SearchBar(Input):
     SearchBar, SearchBar:focus { border: none; }
     SearchBar.-open { display: block; }
     """
-    BINDINGS = [Binding("escape", "leave", "leave", show=False, id="log.close_search")]
+    BINDINGS = [
+        Binding("escape", "leave", "leave", show=False, id="log.close_search", tooltip="leave, as if nothing was typed")
+    ]
 
     @dataclass
     class Left(Message):
@@ -89,9 +92,11 @@ class LogPane(Pane):
         run = scene.selected
         self._run_id = run.id if run else ""
         path: Path | None = run.directory.log_file if run else None
+        self.log_view.absent_text = no_run(scene)
         if self.log_view.path != path:
             self.log_view.path = path
             self.log_view.filter("")
+            self.log_view.follow = scene.follows_log
             self.set_subtitle("")
         self.log_view.poll()
         self._retitle()

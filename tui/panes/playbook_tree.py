@@ -31,11 +31,12 @@ class PlaybookTree(Tree[Branch]):
         self._grow(self.root)
         self.root.expand()
 
-    def use_ascii(self) -> None:
-        """Guides, icons and words that any terminal knows."""
-        self.show_guides = False
-        self.ICON_NODE, self.ICON_NODE_EXPANDED = "> ", "v "
-        self._plain = True
+    def use_ascii(self, plain: bool) -> None:
+        """Guides, icons and words that any terminal knows, or the toolkit's."""
+        self.show_guides = not plain
+        usual = Tree[object].ICON_NODE, Tree[object].ICON_NODE_EXPANDED
+        self.ICON_NODE, self.ICON_NODE_EXPANDED = ("> ", "v ") if plain else usual
+        self._plain = plain
 
     def show_playbook(self, playbook: Playbook) -> None:
         """Show another tree, as a person has edited it; the same one stays as it is, walked to wherever it was."""

@@ -12,6 +12,8 @@ from engine.run.preflight import PreflightItem, PreflightReport
 from engine.run.state import Status
 from tui.control.scene import Scene
 from tui.control.views import RunView
+from tui.keymap import key_of
+from tui.panes.empty import no_run
 from tui.panes.pane import Pane
 from tui.panes.words import lines, number, verdict_mark
 from tui.widgets.steady_text import SteadyText
@@ -40,22 +42,21 @@ class PreflightPane(Pane):
         run = scene.selected
         report = run.preflight if run else None
         if run is None:
-            content = self.say("No run yet. T starts one; its data are looked at first.", "$foreground-muted")
+            content = self.say(f"{no_run(scene)} Its data are looked at first.", "$foreground-muted")
         elif report is None:
-            content = self.say(_why_no_report(run), "$foreground-muted")
+            content = self.say(_why_no_report(run, scene), "$foreground-muted")
         else:
-            content = lines(*self._rows(run, report))
+            content = lines(*self._rows(run, report, key_of("act.override", scene.keys)))
         self.query_one(SteadyText).show(content)
 
-    def _rows(self, run: RunView, report: PreflightReport) -> Iterator[Content]:
+    def _rows(self, run: RunView, report: PreflightReport, override: str) -> Iterator[Content]:
         yield self._summary(report)
         job = run.jobs.get("preflight")
         if job is not None and job.lock_held:
             yield self.say("looking again; what follows is the look before", "$text-accent")
         if run.is_blocked:
-            words = (
-                "Mend it and start again, or O with a written reason." if report.blocking else "It may be started now."
-            )
+            mend = f"Mend it and start again, or {override} with a written reason."
+            words = mend if report.blocking else "It may be started now."
             yield self.say(f"Nothing was trained. {words}", "bold")
         if report.override:
             yield self.say(f"overridden: {report.override}", "$text-warning")
@@ -92,7 +93,8 @@ def _is_in_order(item: PreflightItem) -> bool:
     return item.level == "info" or item.verdict == "passed"
 
 
-def _why_no_report(run: RunView) -> str:
+def _why_no_report(run: RunView, scene: Scene) -> str:
     if run.status in {Status.QUEUED, Status.STARTING}:
         return f"The data of {run.id} are being looked at; training follows."
-    return f"{run.id} has no preflight report. D looks at its data now."
+    ask = "" if scene.readonly else f" {key_of('act.preflight', scene.keys)} looks at its data now."
+    return f"{run.id} has no preflight report.{ask}"

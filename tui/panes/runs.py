@@ -17,6 +17,7 @@ from tui.control.run_filter import EVERY_RUN, FilterError, parse_filter
 from tui.control.scene import Scene
 from tui.control.views import RunView
 from tui.messages import Relisted
+from tui.panes.empty import no_run
 from tui.panes.pane import Pane
 from tui.panes.run_rows import cells_of, fit_columns
 from tui.panes.runs_bar import RunsBar
@@ -83,7 +84,7 @@ class RunsPane(Pane):
         """The run whose note is being written; None where a filter is."""
 
     def compose(self) -> ComposeResult:
-        yield Static("No runs yet.\n\nT  train Mamba-S\nB  train the AMN baseline", classes="empty", markup=False)
+        yield Static(classes="empty", markup=False)
         yield RunsBar()
         yield RunsTable()
 
@@ -117,6 +118,8 @@ class RunsPane(Pane):
         selected = scene.selected.id if scene.selected else ""
         rows = self.listing.rows(scene.views, selected)
         self.set_class(not rows, "-empty")
+        if not scene.views:
+            self.query_one(".empty", Static).update(self.say(no_run(scene)))
         cells = {
             view.id: cells_of(view, self.listing, now=scene.now, undone=view.id in scene.undone, plain=self.plain)
             for view in rows

@@ -11,6 +11,8 @@ from tui.control.projection import project
 from tui.control.report import duration
 from tui.control.scene import Scene
 from tui.control.views import RunView
+from tui.keymap import key_of
+from tui.panes.empty import no_run
 from tui.panes.words import number, say, status_mark, verdict_mark
 from tui.widgets.steady_text import SteadyText
 
@@ -58,10 +60,10 @@ class StatusStrip(SteadyText):
         yield from self._autopilot(scene)
         run = scene.selected
         if run is None:
-            yield say("no runs yet: T trains Mamba-S, B the AMN baseline", plain=self.plain)
+            yield say(no_run(scene), plain=self.plain)
             return
         if scene.undo is not None:
-            words = f"u undoes {scene.undo.fix} ({scene.undo_left_s:.0f} s)"
+            words = f"{key_of('act.undo', scene.keys)} undoes {scene.undo.fix} ({scene.undo_left_s:.0f} s)"
             yield say(words, "bold $text-warning", plain=self.plain)
         yield say(run.id, "bold", plain=self.plain)
         yield status_mark(run.status, plain=self.plain)

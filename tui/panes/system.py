@@ -13,6 +13,7 @@ from tui.control.scene import Scene
 from tui.control.timeline import Milestone, timeline
 from tui.control.usage import ProcessUsage
 from tui.control.views import RunView
+from tui.panes.empty import press_to_start
 from tui.panes.pane import Pane
 from tui.panes.words import lines
 from tui.widgets.steady_text import SteadyText
@@ -46,9 +47,12 @@ class SystemPane(Pane):
             f"this machine: {usage.cpu_percent:.0f} % of {usage.cores} cores, memory {_gib(used)} of {_gib(total)}"
         )
         yield self.say(f"{machine}, disk free {_gib(usage.disk_free_bytes)}")
-        for view in scene.views:
-            if view.status.is_alive:
-                yield from self._run_rows(view, usage.processes.get(view.id), usage.disk_free_bytes, scene.now)
+        alive = [view for view in scene.views if view.status.is_alive]
+        if not alive:
+            words = f"no run is alive: {press_to_start(scene)}" if not scene.readonly else "no run is alive"
+            yield self.say(words, "$foreground-muted")
+        for view in alive:
+            yield from self._run_rows(view, usage.processes.get(view.id), usage.disk_free_bytes, scene.now)
 
     def _run_rows(self, view: RunView, process: ProcessUsage | None, disk_free: int, now: float) -> Iterator[Content]:
         cost = f"{process.cpu_percent:.0f} % CPU, {_gib(process.memory_bytes)}" if process else "-"

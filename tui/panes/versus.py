@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from textual.app import ComposeResult
@@ -17,7 +17,9 @@ from tui.control.scene import Scene
 from tui.control.versus import compare, table, value_at
 from tui.control.versus_words import bounds_verdict, verdict
 from tui.control.views import RunView
+from tui.keymap import key_of
 from tui.messages import Relisted
+from tui.panes.empty import no_run
 from tui.panes.figures import BASELINE, MODEL, OTHER, decision_marks, level_lines
 from tui.panes.pane import Pane
 from tui.panes.words import lines
@@ -25,6 +27,8 @@ from tui.widgets.line_chart import LineChart
 from tui.widgets.plot_data import Level, Series
 from tui.widgets.steady_text import SteadyText
 
+_TRAINS = ("act.start", "act.start_baseline")
+"""What starts a run of the left side, and of the right one."""
 _CHARTS_FROM_HEIGHT = 24
 """Below this many rows there is room for the numbers only; the chart pane draws both runs anyway."""
 _LOOK_OF_REFERENCE, _LOOKS_OF_OTHERS = BASELINE, (MODEL, OTHER, OTHER + 1)
@@ -90,9 +94,9 @@ class VersusPane(Pane):
         self.query_one("#verdict", SteadyText).show(lines(*self._verdict(scene, runs)))
         self.query_one("#table", SteadyText).show(lines(*self._table(runs)))
         if self._is_pair(scene):
-            self._draw_charts([view for view in scene.pair[:1] if view is not None], scene.pair[1])
+            self._draw_charts([view for view in scene.pair[:1] if view is not None], scene.pair[1], scene.keys)
         else:
-            self._draw_charts(runs[:-1], runs[-1])
+            self._draw_charts(runs[:-1], runs[-1], scene.keys)
 
     def action_all_settings(self) -> None:
         """The settings that differ, or all."""
@@ -112,7 +116,7 @@ class VersusPane(Pane):
             self.border_title = title.markup
         self.set_subtitle(f"d {'differing' if self.listing.all_settings else 'all'} settings" if len(runs) > 1 else "")
 
-    def _draw_charts(self, others: Sequence[RunView], reference: RunView | None) -> None:
+    def _draw_charts(self, others: Sequence[RunView], reference: RunView | None, keys: Mapping[str, str]) -> None:
         """The others left, the reference right, and each difference to it; the same axes for both sides."""
         left = list(zip(others, _LOOKS_OF_OTHERS, strict=False))
         right = [(reference, _LOOK_OF_REFERENCE)] if reference else []
@@ -121,11 +125,11 @@ class VersusPane(Pane):
         heights += [level.value for view in runs for level in level_lines(view, METRICS[0])]
         epochs = [epoch for view in runs for epoch in positions(view, METRICS[0], "epoch")]
         across = (min(epochs), max(epochs)) if epochs else None
-        for name, side in (("left", left), ("right", right)):
+        for name, side, trains in (("left", left, _TRAINS[0]), ("right", right, _TRAINS[1])):
             chart = self.query_one(f"#{name}", LineChart)
             # the same height must mean the same number
             chart.y_range, chart.x_range = (min(heights), max(heights)) if heights else None, across
-            chart.empty_text = "no epoch yet" if side else f"{'T' if name == 'left' else 'B'} trains it"
+            chart.empty_text = "no epoch yet" if side else f"{key_of(trains, keys)} trains it"
             chart.series = [Series(view.id, *_line(view), look) for view, look in side]
             chart.levels = [level for view, _ in side[:1] for level in level_lines(view, METRICS[0])]
             chart.marks = [mark for view, _ in side[:1] for mark in decision_marks(view, "epoch")]
@@ -137,9 +141,14 @@ class VersusPane(Pane):
         ]
 
     def _verdict(self, scene: Scene, runs: Sequence[RunView]) -> Iterator[Content]:
+        if not runs:
+            yield self.say(no_run(scene), "$foreground-muted")
         told = verdict(compare(runs, runs[-1])) if len(runs) > 1 else [bounds_verdict(*scene.pair)]
         for sentence in told:
             yield self.say(sentence, "bold $text-accent")
+        for binding_id, view in zip(_TRAINS, scene.pair, strict=True):
+            if view is None and not scene.readonly and runs and self._is_pair(scene):
+                yield self.say(f"{key_of(binding_id, scene.keys)} trains it", "bold")
 
     def _table(self, runs: Sequence[RunView]) -> Iterator[Content]:
         if not runs:

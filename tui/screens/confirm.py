@@ -30,8 +30,8 @@ class ConfirmScreen(ModalScreen[str | None]):
     ConfirmScreen Input { margin-top: 1; }
     """
     BINDINGS = [
-        Binding("escape,n", "answer(False)", "cancel", id="confirm.cancel"),
-        Binding("y", "answer(True)", "yes", id="confirm.yes"),
+        Binding("escape,n", "answer(False)", "cancel", id="confirm.cancel", tooltip="leave it as it is"),
+        Binding("y", "answer(True)", "yes", id="confirm.yes", tooltip="do it"),
     ]
 
     def __init__(self, title: str, act: Act, verb: str, *, plain: bool = False) -> None:

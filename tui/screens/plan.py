@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.keymap import ACTION_KEYS
+from tui.keymap import ACTION_KEYS, key_of
 from tui.panes.words import lines, say
 
 
@@ -27,16 +27,25 @@ class PlanScreen(ModalScreen[None]):
     """
     BINDINGS = [Binding("escape,q,i", "dismiss", "close", id="plan.close")]
 
-    def __init__(self, plans: Mapping[str, Sequence[str]], why_not: Mapping[str, str], *, plain: bool = False) -> None:
+    def __init__(
+        self,
+        plans: Mapping[str, Sequence[str]],
+        why_not: Mapping[str, str],
+        *,
+        keys: Mapping[str, str] | None = None,
+        plain: bool = False,
+    ) -> None:
         """Show plans.
 
         Args:
             plans: lines by action.
             why_not: reasons, by action that does not apply.
+            keys: what a person has rebound.
             plain: use ASCII only.
         """
         super().__init__()
         self._plans, self._why_not, self._plain = plans, why_not, plain
+        self._keys = keys or {}
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
@@ -45,9 +54,10 @@ class PlanScreen(ModalScreen[None]):
     def _rows(self) -> Iterator[Content]:
         yield say("What these keys would do now. Escape closes; nothing has happened.", "$foreground-muted")
         for action, plan in self._plans.items():
-            key, label = ACTION_KEYS[action]
-            yield say(f"{key}  {label}", "bold $text-accent", plain=self._plain)
+            yield say(self._heading(action), "bold $text-accent", plain=self._plain)
             yield from (say(f"   {row}", plain=self._plain) for row in plan)
         for action, reason in self._why_not.items():
-            key, label = ACTION_KEYS[action]
-            yield say(f"{key}  {label}: {reason}", "$foreground-muted", plain=self._plain)
+            yield say(f"{self._heading(action)}: {reason}", "$foreground-muted", plain=self._plain)
+
+    def _heading(self, action: str) -> str:
+        return f"{key_of(f'act.{action}', self._keys)}  {ACTION_KEYS[action][1]}"

@@ -21,6 +21,7 @@ from tui.control.views import RunView
 from tui.messages import ActionDone, ActionFailed, Relisted
 from tui.panes.chart import ChartPane
 from tui.panes.decision_tree import DecisionTreePane
+from tui.panes.first_hints import FirstHints
 from tui.panes.gates import GatesPane
 from tui.panes.key_hints import KeyHints
 from tui.panes.log import LogPane
@@ -55,6 +56,7 @@ class RoomScreen(Screen[None]):
             for pane in panes:
                 bound = pane().data_bind(RoomScreen.scene, RoomScreen.plain)
                 yield bound.data_bind(RoomScreen.listing) if isinstance(bound, RunsPane | VersusPane) else bound
+        yield FirstHints(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
         yield KeyHints(markup=False).data_bind(RoomScreen.scene, RoomScreen.plain)
 
     def watch_plain(self, plain: bool) -> None:
@@ -85,6 +87,10 @@ class RoomScreen(Screen[None]):
         """The current pane alone, and back."""
         if not self.step_out():
             self.add_class("-alone")
+
+    def put_hints_away(self) -> bool:
+        """Close the first hints; False if they were not open."""
+        return self.query_one(FirstHints).put_away()
 
     def step_out(self) -> bool:
         """Leave the innermost layer; False if there is none."""

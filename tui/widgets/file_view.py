@@ -74,6 +74,8 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
     }
     """
 
+    absent_text: reactive[str] = reactive("no log")
+    """Shown while there is no file."""
     path: reactive[Path | None] = reactive[Path | None](None, init=False)
     """The file; None shows nothing."""
     follow: reactive[bool] = reactive(True, init=False)
@@ -239,7 +241,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def empty_text(self) -> str:
         """What is said while there is no line to show."""
-        return "no log" if self._rows is None else self.problem or "the log is empty so far"
+        return self.absent_text if self._rows is None else self.problem or "the log is empty so far"
 
     def pieces(self, number: int, line: ShownLine, style: Style) -> Iterable[Segment]:
         """The text of a line in segments; for subclasses that highlight some of it."""

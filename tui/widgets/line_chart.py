@@ -74,17 +74,17 @@ class LineChart(Widget, can_focus=True):
         & > .line-chart--dim-2 { color: $foreground 50%; }
         & > .line-chart--dim-3 { color: $error 60%; }
         & > .line-chart--level-0 { color: $success; }
-        & > .line-chart--level-1 { color: $foreground 70%; }
-        & > .line-chart--level-2 { color: $foreground 60%; }
-        & > .line-chart--level-3 { color: $foreground 50%; }
-        & > .line-chart--mark { color: $foreground 50%; }
+        & > .line-chart--level-1 { color: $foreground 80%; }
+        & > .line-chart--level-2 { color: $foreground 75%; }
+        & > .line-chart--level-3 { color: $foreground 70%; }
+        & > .line-chart--mark { color: $foreground 70%; }
         & > .line-chart--cursor { color: $foreground; }
         & > .line-chart--gap { color: $error; text-style: bold; }
         & > .line-chart--axis { color: $foreground 50%; }
         & > .line-chart--label { color: $foreground 70%; }
         & > .line-chart--title { text-style: bold; }
         & > .line-chart--legend { color: $foreground; }
-        & > .line-chart--empty { color: $foreground 60%; text-style: italic; }
+        & > .line-chart--empty { color: $foreground 70%; text-style: italic; }
     }
     """
 
