@@ -95,7 +95,7 @@ def make_compare(place_options: Callable[[Command], Command], open_place: OpenPl
         as_json: bool,
         run_ids: tuple[str, ...],
     ) -> None:
-        """Hold runs against one of them: gates, floors, retrieval, cost, the settings that differ, and what it means."""
+        """Hold runs against one of them: gates, floors, retrieval, cost, settings that differ, and what it means."""
         from tui.control.versus import compare
         from tui.control.versus_words import verdict
 

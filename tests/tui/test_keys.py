@@ -82,7 +82,7 @@ def test_one_key_for_two_is_refused_with_both_named(keys: dict[str, str], names:
 
 
 def test_one_key_in_two_places_that_never_hear_it_together_is_fine() -> None:
-    assert checked_keys({"log.next_match": "y", "confirm.yes": "j"}, "config.toml")
+    assert checked_keys({"log.next_match": "z", "confirm.yes": "j"}, "config.toml")
     assert checked_keys({"act.start": "R", "act.restart": "T"}, "config.toml"), "two may change places"
 
 
@@ -94,7 +94,7 @@ def test_keys_that_a_terminal_or_the_toolkit_needs_are_refused(key: str, words: 
 async def test_the_room_listens_to_the_rebound_key_and_shows_it(
     runs_file: RunsFile, recorded_runs: Path, fake_engine: list[str]
 ) -> None:
-    app = with_keys(runs_file, room__help="f1", act__restart="ctrl+r", pane__1="l")
+    app = with_keys(runs_file, room__help="f1", act__restart="ctrl+r", pane__1="z")
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.pause()
         hints = str(app.screen.query_one(KeyHints).render())

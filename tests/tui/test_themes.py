@@ -71,6 +71,8 @@ SCREENS = {
     "a plan": ("C",),
     "palette": ("colon",),
     "settings": ("comma",),
+    "alerts": ("exclamation_mark",),
+    "what the costly keys would do": ("i",),
 }
 """What is looked at, and the keys that lead there."""
 

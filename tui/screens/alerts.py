@@ -16,11 +16,11 @@ from textual.widgets.option_list import Option
 from tui.control.alerts import Alert, Severity
 from tui.panes.words import say
 
-_LOOKS: dict[Severity, tuple[str, str, str]] = {
-    # a shape, its ASCII stand-in, the theme's style; the title says it in words
-    "information": (" ", " ", "$text"),
-    "warning": ("!", "!", "$text-warning"),
-    "error": ("✖", "x", "$text-error"),
+_LOOKS: dict[Severity, tuple[str, str]] = {
+    # a shape and its ASCII stand-in; the title says it in words. No colours: on the chosen row they would be unreadable
+    "information": (" ", " "),
+    "warning": ("!", "!"),
+    "error": ("✖", "x"),
 }
 
 
@@ -73,11 +73,11 @@ class AlertsScreen(ModalScreen[str | None]):
         self.dismiss(self._alerts[event.option_index].run)
 
     def _row(self, alert: Alert) -> Content:
-        shape, fallback, style = _LOOKS[alert.severity]
+        shape, fallback = _LOOKS[alert.severity]
         mark = fallback if self._plain else shape
         when = time.strftime("%d %b %H:%M", time.localtime(alert.t)) if alert.t else " " * 12
         return Content.assemble(
-            say(f"{when} {mark} ", "$foreground-muted", plain=self._plain),
-            say(f"{alert.run}: {alert.title}", f"bold {style}", plain=self._plain),
+            say(f"{when} {mark} ", plain=self._plain),
+            say(f"{alert.run}: {alert.title}", "bold", plain=self._plain),
             say(f"  {alert.text}" if alert.text else "", plain=self._plain),
         )

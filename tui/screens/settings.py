@@ -114,14 +114,14 @@ class SettingsScreen(ModalScreen[None]):
             value = getattr(resolved.values, name)
             shown = value if isinstance(value, str) else "yes" if value else "no"
             source = resolved.sources[name]
-            fixed = "$text-warning" if source in ("command line", "runs.toml") else "$foreground-muted"
+            # without colours: the chosen row has a ground of its own
             yield (
                 name,
                 Content.assemble(
                     say(f"{name:9}", "bold", plain=self._plain),
                     say(f"{_WHAT[name]:29}", plain=self._plain),
-                    say(f"{shown:14}", "bold $text-accent", plain=self._plain),
-                    say(source, fixed, plain=self._plain),
+                    say(f"{shown:14}", "bold", plain=self._plain),
+                    say(source, plain=self._plain),
                 ),
             )
 
