@@ -88,7 +88,7 @@ def _run_record(view: RunView, now: float) -> dict[str, Any]:
         "gates": [_gate_record(gate, view.gate_judgement(gate)) for gate in view.spec.gates],
         "parent": view.spec.parent,
         "note": view.note,
-        "tags": view.tags,
+        "tags": list(view.tags),
         "archived": view.archived,
         "eta_s": view.eta_s(view.spec.config.epochs, now),
         "timeline": [milestone.record() for milestone in timeline(view, now)],
