@@ -11,6 +11,19 @@ from engine.run.directory import RunDirectory, is_locked
 from engine.run.process import send
 
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
+_BURN_S = 0.05
+"""Of a core: several turns of the scheduler."""
+
+
+def patience(seconds: float) -> float:
+    """What `seconds` on a calm machine may take here and now: so much longer as this process waits for its turns.
+
+    A bar says what the program needs; a machine that others keep busy is none of its faults.
+    """
+    began, used = time.monotonic(), time.process_time()
+    while time.process_time() < used + _BURN_S:
+        pass
+    return seconds * max(1.0, (time.monotonic() - began) / _BURN_S)
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:

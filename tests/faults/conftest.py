@@ -33,8 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             rows = marker.args if marker else ()
             assert set(rows) & ROWS.keys(), f"{item.nodeid}: of which row is it?"
             item.user_properties.append((_ROW, rows[0]))
-            if os.environ.get("FAULTS_FULL"):
-                item.add_marker(pytest.mark.timeout(3600))
+            # many of them start dozens of processes, and the guard against one that hangs is no bar
+            item.add_marker(pytest.mark.timeout(3600 if os.environ.get("FAULTS_FULL") else 900))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

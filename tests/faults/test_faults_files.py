@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from processes import end, wait_until
+from processes import end, patience, wait_until
 from recorded import make_spec, missed_mamba
 
 from engine.run.directory import RunDirectory, is_locked
@@ -86,7 +86,7 @@ def test_how_an_engine_ended_is_known_whatever_became_of_its_log(
         resource.prlimit(processes.wrapper_pid, resource.RLIMIT_AS, (1 << 29, 1 << 29))
     fate(failing.log_file)
     (failing.path / "cue").touch()
-    wait_until(lambda: not is_locked(failing.lock_file), timeout_s=3)
+    wait_until(lambda: not is_locked(failing.lock_file), timeout_s=patience(3))
     life = failing.read_life()
     assert life.exit is not None, "the wrapper saw the exit code and lost it"
     assert life.exit.code == 3
@@ -182,14 +182,14 @@ print(len(list_runs(Path(sys.argv[1]))))
 def tui(*arguments: str, timeout_s: float = 20) -> subprocess.CompletedProcess[str]:
     """The headless command as a process of its own; hanging is a failure."""
     command = [sys.executable, "-m", "tui", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience(timeout_s))
 
 
 @pytest.mark.faults(35)
 def test_a_folder_with_the_highest_number_does_not_stop_new_runs(tmp_path: Path) -> None:
     (tmp_path / "old-999999").mkdir()
     command = [sys.executable, "-c", CREATE_TWO, str(tmp_path), msgspec.json.encode(make_spec()).decode()]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3)
+    made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience(3))
     assert made.stdout == "2\n", "what was made is listed"
 
 
@@ -238,7 +238,7 @@ def test_a_run_folder_closed_to_this_user_does_not_hide_the_others(tmp_path: Pat
     closed.chmod(0)
     try:
         command = [sys.executable, "-c", LIST]
-        listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=5)
+        listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=patience(5))
     finally:
         closed.chmod(0o700)
     assert listed.stdout == "['mamba_s-0001']\n", listed.stderr.splitlines()[-1:]

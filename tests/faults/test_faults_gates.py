@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from corpora import BAD_NUMBERS, crc_line
 from fault_runs import Figure, Folder, Open, kill_engine, processes_of, state_of, status_of
-from processes import wait_until
+from processes import patience, wait_until
 from recorded import MAMBA_HISTORY, RUNS_TOML, make_spec, run_events, write_run
 
 from engine.run.directory import is_locked
@@ -37,7 +37,7 @@ def test_a_frozen_engine_is_stalled_not_killed_and_its_thaw_is_seen(folder: Fold
     began = time.monotonic()
     wait_until(lambda: status() is Status.STALLED)
     after = time.monotonic() - began
-    assert 0.5 < after < 2.5
+    assert 0.5 < after < patience(2.5)
     engine = processes_of(run).engine
     assert is_alive(engine), "nobody asked for its end"
     kill_engine(run, signal.SIGCONT)

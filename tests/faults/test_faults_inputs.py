@@ -17,7 +17,7 @@ from corpora import BAD_ARRAYS, BAD_JSONS, BAD_TOMLS, crc_line, damaged, npz
 from fault_runs import Figure, Folder, Open, exit_of, python, state_of, times
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from processes import wait_until
+from processes import patience, wait_until
 from pty_room import PtyRoom
 from recorded import AMN_HISTORY, MAMBA_HISTORY, make_spec, run_events
 
@@ -52,7 +52,8 @@ def refusal(read: Callable[[], object], file: Path) -> str:
         read()
     except ConfigError as error:
         message = str(error)
-    assert time.monotonic() - began < SLOWEST_S
+    took = time.monotonic() - began
+    assert took < SLOWEST_S or took < patience(SLOWEST_S)
     assert not message or (file.name in message and len(message) < 8000)
     return message
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fault_runs import EPOCH_S, FAKE_ROOM, Figure, Folder, Open, Tmux, exit_of, state_of, status_of, times
-from processes import wait_until
+from processes import patience, wait_until
 from pty_room import PtyRoom, wait_for
 
 from engine.run.directory import RunDirectory, is_locked, list_runs
@@ -67,7 +67,7 @@ def seconds_of(command: list[str]) -> float:
 
 def seconds_until_gone(room: PtyRoom) -> float:
     began = time.monotonic()
-    wait_for(room.has_ended, 5, "the room ended")
+    wait_for(room.has_ended, patience(5), "the room ended")
     return time.monotonic() - began
 
 
@@ -87,7 +87,7 @@ def test_a_room_that_is_hung_up_on_ends_at_once_and_the_run_goes_on(
         assert status_of(run)[0] is Status.RUNNING
         run.stop_file.touch()
         assert exit_of(run).code == 0
-    assert slowest < 2.0
+    assert slowest < patience(2.0)
     figure(f"{count}/{count}; gone within {slowest:.1f} s")
 
 
@@ -102,7 +102,7 @@ def test_a_room_whose_terminal_is_closed_ends_by_itself(
         room.wait_drawn("no runs yet")
         room.hang_up()
         slowest = max(slowest, seconds_until_gone(room))
-    assert slowest < 3.0
+    assert slowest < patience(3.0)
     figure(f"{request.node.callspec.id}: {count}/{count} gone within {slowest:.1f} s")
 
 

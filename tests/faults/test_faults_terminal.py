@@ -19,6 +19,7 @@ import pytest
 from corpora import ESCAPES, MARKUP
 from fault_runs import Figure, Tmux, times
 from hypothesis import given, settings
+from processes import patience
 from pty_room import PtyRoom, wait_for
 from recorded import MAMBA_HISTORY, eval_report, make_spec, missed_mamba, run_events, stamp, write_run
 from textual.events import MouseDown, MouseUp
@@ -236,7 +237,7 @@ def test_a_file_that_becomes_a_fifo_does_not_freeze_the_room(tmp_path: Path, ope
 @pytest.mark.faults(3)
 def test_a_room_without_a_terminal_ends_at_once_with_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tui", "--runs-dir", str(tmp_path)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience(10), check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.startswith(b"error: the room needs a terminal")
     assert done.stderr.count(b"\n") == 1
