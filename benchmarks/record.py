@@ -14,7 +14,11 @@ from pathlib import Path
 
 import psutil
 
-from engine.run.events import EventReader, StepLogged, encode_event
+from engine.run.event_file import EventReader
+from engine.run.events import (
+    StepLogged,
+    encode_event,
+)
 from engine.run.state import MOST_POINTS, RunState
 from tui.control.views import EVENT_BUDGET
 

@@ -22,7 +22,12 @@ from msgspec import Struct
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, launch_lock
 from engine.run.evals import EvalReport, Intervals, RetrievalFigures, read_report
-from engine.run.events import EpochRecord, RunFinished, RunStopped, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    EpochRecord,
+    RunFinished,
+    RunStopped,
+)
 from engine.run.runs_file import RunsFile
 from engine.run.secrets import shown_argv
 from engine.run.settings import ModelConfig, PatchValue, RunConfig

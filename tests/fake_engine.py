@@ -20,12 +20,12 @@ import msgspec
 
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
+from engine.run.event_file import EventWriter
 from engine.run.events import (
     CheckJudged,
     CheckpointSaved,
     EpochEnded,
     EpochRecord,
-    EventWriter,
     GateJudged,
     RunFailed,
     RunFinished,

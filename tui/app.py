@@ -27,10 +27,10 @@ from tui.control.scene import Scene, build_scene
 from tui.control.usage import MachineUsage, UsageMeter
 from tui.control.views import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
+from tui.looking import Looking
 from tui.messages import ActionDone, ActionFailed
 from tui.outside import end_with_terminal, file_mark, on_signals
 from tui.panes.chart import ChartPane
-from tui.panes.log import LogPane
 from tui.panes.runs import RunsPane
 from tui.piloting import OutcomeKeeper, RoomPilot
 from tui.remembering import Remembering
@@ -51,7 +51,7 @@ USAGE_S = 2.0
 """CPU shares over less than this are noise."""
 
 
-class RoomApp(Settled, Remembering):
+class RoomApp(Settled, Remembering, Looking):
     """The control room over one runs folder."""
 
     CSS_PATH = "app.tcss"
@@ -203,37 +203,6 @@ class RoomApp(Settled, Remembering):
             self.clear_notifications()
             plans, why_not = foretell(self.scene, self.actions)
             self.push_screen(PlanScreen(plans, why_not, keys=self.tastes.keys, plain=self.plain))
-
-    def action_pane(self, number: int) -> None:
-        """Go to a pane."""
-        self._room.go_to(number)
-
-    def action_maximize_pane(self) -> None:
-        """The current pane alone, and back."""
-        self._room.maximize_current()
-
-    def action_out(self) -> None:
-        """One layer out."""
-        if not self._room.put_hints_away():
-            self._room.step_out()
-
-    def action_find(self) -> None:
-        """Search the log."""
-        self._room.go_to(LogPane.NUMBER)
-        self._room.query_one(LogPane).open_search()
-
-    def action_filter(self) -> None:
-        """Show only some lines of the log."""
-        self._room.go_to(LogPane.NUMBER)
-        self._room.query_one(LogPane).open_search(is_filter=True)
-
-    def action_follow(self) -> None:
-        """Follow the log's end, or not."""
-        self._room.query_one(LogPane).toggle_follow()
-
-    def action_metric(self, step: int) -> None:
-        """Walk the chart's metrics."""
-        self._room.query_one(ChartPane).walk(step)
 
     def action_select(self, step: int) -> None:
         """Select the next or previous run, as the list has them: newest first."""

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.run.directory import Processes, RunDirectory
-from engine.run.events import encode_event, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    encode_event,
+)
 from engine.run.files import write_atomically
 from engine.run.process import boot_id
 

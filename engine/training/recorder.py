@@ -11,20 +11,19 @@ import logging
 import msgspec
 
 from engine.run.directory import RunDirectory
+from engine.run.event_file import EventWriter, read_events
 from engine.run.events import (
     CheckJudged,
     CheckpointSaved,
     EpochEnded,
     EpochRecord,
     Event,
-    EventWriter,
     GateJudged,
     NonFiniteFound,
     RunFailed,
     StepLogged,
     Verdict,
     WarningRaised,
-    read_events,
 )
 from engine.run.files import write_atomically
 from engine.run.gates import judge_checks, judge_gate

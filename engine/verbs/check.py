@@ -13,7 +13,10 @@ import msgspec
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
 from engine.run.directory import MAX_JSON, RunDirectory
-from engine.run.events import EpochRecord, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    EpochRecord,
+)
 from engine.run.gates import Judgement, judge_checks, judge_gate
 from engine.run.settings import CheckBars, Gate
 from engine.run.state import fold

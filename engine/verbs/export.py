@@ -12,7 +12,7 @@ import click
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, is_locked
-from engine.run.events import EventReader
+from engine.run.event_file import EventReader
 
 if TYPE_CHECKING:
     from engine.export.trackers import Tracker

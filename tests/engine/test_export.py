@@ -12,7 +12,12 @@ from recorded_report import eval_report
 from engine.cli import main
 from engine.export.readings import Reader
 from engine.run.directory import RunDirectory
-from engine.run.events import EpochEnded, GateJudged, StepLogged, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    EpochEnded,
+    GateJudged,
+    StepLogged,
+)
 
 
 def export(run: RunDirectory, *arguments: str) -> Result:

@@ -15,7 +15,10 @@ from engine.cli import main
 from engine.data.corpus import open_corpus
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
-from engine.run.events import RunFinished, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    RunFinished,
+)
 from engine.run.preflight import read_preflight
 from engine.run.settings import RunConfig
 from engine.run.spec import apply_patch

@@ -37,7 +37,11 @@ from engine.evaluation.metrics import retrieval_figures
 from engine.evaluation.retrieval import search_exactly
 from engine.run.directory import RunDirectory
 from engine.run.evals import RetrievalFigures
-from engine.run.events import EpochRecord, Verdict, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    EpochRecord,
+    Verdict,
+)
 from engine.run.settings import DataConfig, EvalConfig, Gate, PatchValue, RunConfig
 from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import fold

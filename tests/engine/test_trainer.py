@@ -17,6 +17,7 @@ from engine.data.corpus import IndexArray
 from engine.data.windows import open_windows
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
+from engine.run.event_file import read_events
 from engine.run.events import (
     CheckJudged,
     EpochEnded,
@@ -29,7 +30,6 @@ from engine.run.events import (
     RunStopped,
     StepLogged,
     WarningRaised,
-    read_events,
 )
 from engine.run.settings import Gate
 from engine.run.state import fold

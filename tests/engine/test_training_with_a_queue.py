@@ -12,7 +12,10 @@ import torch
 
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
-from engine.run.events import WarningRaised, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    WarningRaised,
+)
 from engine.run.settings import PatchValue
 from engine.run.state import fold
 from engine.training.trainer import Trainer

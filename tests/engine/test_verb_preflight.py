@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from engine.cli import main
 from engine.data.corpus import open_corpus
 from engine.run.directory import RunDirectory, take_lock
+from engine.run.event_file import read_events
 from engine.run.events import (
     EpochEnded,
     FloorsMeasured,
@@ -23,7 +24,6 @@ from engine.run.events import (
     RunStarted,
     RunStopped,
     WarningRaised,
-    read_events,
 )
 from engine.run.preflight import PreflightReport, read_preflight
 from engine.run.state import fold

@@ -15,7 +15,14 @@ from click.testing import CliRunner, Result
 
 from engine.cli import main
 from engine.run.directory import RunDirectory, is_locked, take_lock
-from engine.run.events import RunFailed, RunFinished, RunStarted, RunStopped, WarningRaised, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+    WarningRaised,
+)
 from engine.run.state import fold
 from engine.run.wrapper import LOCK_FD_VARIABLE
 from engine.verbs.train import StopRequest

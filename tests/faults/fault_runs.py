@@ -15,7 +15,7 @@ from pty_room import PtyRoom
 from recorded import make_spec
 
 from engine.run.directory import Exit, Processes, RunDirectory, is_locked, list_runs
-from engine.run.events import read_events
+from engine.run.event_file import read_events
 from engine.run.process import is_alive, send
 from engine.run.state import RunState, Status, derive_status, fold
 from tui.control.views import RunView, Watcher

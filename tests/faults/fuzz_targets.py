@@ -11,7 +11,11 @@ from corpora import BAD_JSONS, BAD_TOMLS, ESCAPES, MARKUP, WHOLE_TOML, crc_line
 from recorded import MAMBA_HISTORY, make_spec, run_events
 
 from engine.run.convert import ConfigError
-from engine.run.events import EventReader, decode_event, encode_event, read_events
+from engine.run.event_file import EventReader, read_events
+from engine.run.events import (
+    decode_event,
+    encode_event,
+)
 from engine.run.runs_file import load_runs
 from engine.run.state import fold
 from tui.text import clean, ui_text

@@ -18,7 +18,7 @@ from processes import end, patience, wait_until
 from recorded import make_spec, missed_mamba
 
 from engine.run.directory import RunDirectory, is_locked
-from engine.run.events import read_events
+from engine.run.event_file import read_events
 from engine.run.runs_file import RunsFile
 from engine.run.state import Status, derive_status, fold
 from tui.control.actions import Actions

@@ -25,7 +25,11 @@ from engine.cli import main
 from engine.data.npz import open_npz
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, take_lock
-from engine.run.events import EventReader, EventWriter, WarningRaised, encode_event, read_events
+from engine.run.event_file import EventReader, EventWriter, read_events
+from engine.run.events import (
+    WarningRaised,
+    encode_event,
+)
 from engine.run.runs_file import load_runs
 from engine.run.state import Status, fold
 from engine.verbs.check import read_record

@@ -28,7 +28,11 @@ from processes import wait_until
 from recorded import RUNS_TOML
 
 from engine.run.directory import RunDirectory, is_locked, list_runs
-from engine.run.events import CheckpointSaved, EventReader, RunStarted, read_events
+from engine.run.event_file import EventReader, read_events
+from engine.run.events import (
+    CheckpointSaved,
+    RunStarted,
+)
 from engine.run.process import send
 from engine.run.state import Status
 from tui.control.views import Watcher

@@ -29,7 +29,10 @@ from engine.preflight.run import run_preflight
 from engine.preflight.subject import open_subject
 from engine.run.convert import ConfigError
 from engine.run.directory import list_runs
-from engine.run.events import EventWriter, WarningRaised, read_events
+from engine.run.event_file import EventWriter, read_events
+from engine.run.events import (
+    WarningRaised,
+)
 from engine.run.files import clear_temporaries
 from engine.run.settings import CheckpointConfig, EvalConfig, RunConfig
 from engine.run.state import Status

@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import MAMBA_HISTORY, make_record, make_spec, run_events
 
+from engine.run.event_file import EventReader, EventWriter, read_events
 from engine.run.events import (
     MAX_LINE,
     EpochEnded,
     Event,
-    EventReader,
-    EventWriter,
     NonFiniteFound,
     RunFailed,
     RunStopped,
@@ -27,7 +26,6 @@ from engine.run.events import (
     decode_event,
     encode_event,
     finite,
-    read_events,
 )
 
 EVENTS = run_events(make_spec(), MAMBA_HISTORY, is_finished=True)

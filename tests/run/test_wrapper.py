@@ -15,7 +15,12 @@ from processes import FAKE_ENGINE, end, wait_until
 
 from engine.run import wrapper
 from engine.run.directory import Exit, Life, RunDirectory, is_locked
-from engine.run.events import EpochEnded, RunFinished, RunStopped, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    EpochEnded,
+    RunFinished,
+    RunStopped,
+)
 from engine.run.process import identify, is_alive, send
 from engine.run.state import Status, derive_status, fold
 from engine.run.wrapper import RESERVED_BYTES

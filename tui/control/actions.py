@@ -12,7 +12,10 @@ from pathlib import Path
 
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, find_run, is_locked, launch_lock, list_runs
-from engine.run.events import RunStopped, read_events
+from engine.run.event_file import read_events
+from engine.run.events import (
+    RunStopped,
+)
 from engine.run.settings import Patch
 from engine.run.spec import RunSpec
 from engine.run.state import fold

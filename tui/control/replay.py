@@ -23,7 +23,11 @@ import msgspec
 from engine.run.convert import ConfigError
 from engine.run.directory import Processes, RunDirectory, list_runs, take_lock
 from engine.run.evals import read_report
-from engine.run.events import Event, EventWriter, PreflightJudged, read_events
+from engine.run.event_file import EventWriter, read_events
+from engine.run.events import (
+    Event,
+    PreflightJudged,
+)
 from engine.run.files import write_atomically
 from engine.run.process import identify
 

@@ -14,7 +14,11 @@ from typing import TypeVar, cast
 from engine.run.convert import ConfigError
 from engine.run.directory import Life, RunDirectory, list_runs
 from engine.run.evals import EvalReport
-from engine.run.events import EpochRecord, EventReader, Verdict
+from engine.run.event_file import EventReader
+from engine.run.events import (
+    EpochRecord,
+    Verdict,
+)
 from engine.run.gates import Judgement, judge_gate
 from engine.run.heads import HeadReport, RerankReport, read_head_report, read_rerank_report
 from engine.run.preflight import PreflightReport, read_preflight
