@@ -18,8 +18,15 @@ from tui.keymap import ROOM_BINDINGS
 from tui.panes.chart import ChartPane
 from tui.panes.log import SearchBar
 from tui.panes.metric_grid import MetricGrid
+from tui.panes.runs import RunsPane
+from tui.panes.runs_bar import RunsBar
+from tui.panes.runs_table import RunsTable
+from tui.panes.versus import VersusPane
+from tui.screens.alerts import AlertsScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
+from tui.screens.line_detail import LineDetailScreen
+from tui.screens.plan import PlanScreen
 from tui.screens.settings import SettingsScreen
 from tui.widgets.chart_keys import CHART_KEYS
 from tui.widgets.file_view import FileView
@@ -43,10 +50,17 @@ _PLACES: Final[dict[str, tuple[str, list[list[BindingType]]]]] = {
     "room.chart": ("chart", [list(ChartPane.BINDINGS)]),
     "room.chart.line": ("large chart", [list(CHART_KEYS)]),
     "room.chart.grid": ("small charts", [list(MetricGrid.BINDINGS)]),
+    "room.runs": ("runs", [list(RunsPane.BINDINGS)]),
+    "room.runs.list": ("list of runs", [list(RunsTable.BINDINGS)]),
+    "room.runs.bar": ("line above the runs", [list(RunsBar.BINDINGS)]),
+    "room.versus": ("comparison", [list(VersusPane.BINDINGS)]),
     "room.log": ("log", [list(FileView.BINDINGS), list(VirtualLog.BINDINGS)]),
     "room.log.search": ("search bar", [list(SearchBar.BINDINGS)]),
     "dialog": ("dialog", [list(ConfirmScreen.BINDINGS)]),
     "help": ("help", [list(HelpScreen.BINDINGS)]),
+    "alerts": ("alerts", [list(AlertsScreen.BINDINGS)]),
+    "plan": ("plans", [list(PlanScreen.BINDINGS)]),
+    "line": ("whole line", [list(LineDetailScreen.BINDINGS)]),
     "settings": ("settings", [list(SettingsScreen.BINDINGS)]),
 }
 _TOOLKITS: Final = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,14 @@ def test_the_list_of_keys_is_the_helps_and_shows_a_persons_own(monkeypatch: pyte
     refused = CliRunner().invoke(main, ["keys"])
     assert refused.exit_code == 2
     assert 'Did you mean "act.restart"?' in refused.stderr
+
+
+def test_no_binding_of_the_program_is_left_out_of_the_list() -> None:
+    tui = Path(__file__).resolve().parents[2] / "tui"
+    declared = {
+        name
+        for path in tui.rglob("*.py")
+        for name in re.findall(r'\bid="([a-z_]+\.[a-z_]+)"', path.read_text())
+        if "Binding" in path.read_text()
+    }
+    assert declared - {bound.id for bound in usual_keys()} == set()
