@@ -17,7 +17,7 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/lint-imports --no-cache
 
 test: lint ## lint, types, import contracts, tests
-	$(PYTHON) -m pytest -m "not slow and not faults" $(ARGS)
+	$(PYTHON) -m pytest -n auto --dist loadfile -m "not slow and not faults" $(ARGS)
 
 test-slow: $(VENV)/.installed-dev ## what takes longer
 	$(PYTHON) -m pytest -m slow $(ARGS)

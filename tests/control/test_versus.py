@@ -107,7 +107,7 @@ def test_passing_the_gate_below_the_floor_is_said() -> None:
 
 
 def test_a_missing_baseline_is_asked_for() -> None:
-    assert "the AMN baseline with B" in bounds_verdict(run("mamba_s", MAMBA_HISTORY), None)
+    assert "Start the AMN baseline" in bounds_verdict(run("mamba_s", MAMBA_HISTORY), None)
 
 
 def test_one_setting_that_differs_is_named_as_what_may_be_the_cause() -> None:

@@ -83,7 +83,7 @@ async def test_what_did_not_pass_the_preflight_stands_above_what_did(runs_file: 
 
 @pytest.mark.parametrize(
     ("keys", "shown"),
-    [(("O",), "restarts"), (("j", "O"), "override"), (("question_mark",), "Everywhere")],
+    [(("O",), "locked"), (("j", "O"), "override"), (("question_mark",), "Everywhere")],
     ids=["notice", "question", "help"],
 )
 @pytest.mark.usefixtures("recorded_runs")
