@@ -130,9 +130,9 @@ def test_the_title_of_the_terminal_stays(tmp_path: Path, config: Path, figure: F
         tmux.open(command)
         before = tmux("display", "-p", "#{pane_title}|#{buffer_size}")
         tmux.wait_shown("FAILED")
-        for key in "4567":
-            tmux("send-keys", key)
-            tmux.wait_shown("FAILED")
+        for pane in ("4 Decision tree", "5 Log", "6 Mamba-S", "7 System"):
+            tmux("send-keys", pane[0])
+            tmux.wait_shown(pane)
         assert tmux("display", "-p", "#{pane_title}|#{buffer_size}") == before
         assert tmux("display", "-p", "#{window_name}").strip() in {"bash", "sh", "python", "python3"}, "the program's"
     finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from recorded import make_spec, missed_mamba, run_events, write_run
+from textual._styles_cache import StylesCache
 from textual.pilot import Pilot
 from textual.widgets import Button
 
@@ -23,6 +25,7 @@ from tui.panes.preflight import PreflightPane
 from tui.panes.status_strip import StatusStrip
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
+from tui.screens.room import forget_removed
 from tui.widgets.steady_text import SteadyText
 
 SIZES = {"small": (80, 24), "working": (120, 35), "roomy": (160, 45), "wide": (200, 60)}
@@ -315,6 +318,24 @@ async def test_slash_searches_the_log_and_ampersand_filters_it(runs_file: RunsFi
         assert log.filtering
         rows = [log.render_line(y).text.strip() for y in range(log.size.height)]
         assert [row for row in rows if row] == ["ERROR gate val_cosine@2 missed by 0.188"]
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_nothing_is_kept_of_a_help_that_was_closed(runs_file: RunsFile) -> None:
+    async with open_app(runs_file).run_test(size=SIZES["roomy"]) as pilot:
+        await pilot.press("question_mark", "question_mark")
+
+        def drawn() -> int:
+            """Widgets of which drawn lines are kept."""
+            forget_removed()
+            gc.collect()
+            return sum(type(kept) is StylesCache for kept in gc.get_objects())
+
+        await pilot.pause()
+        before = drawn()
+        await pilot.press(*["question_mark"] * 6)
+        await pilot.pause()
+        assert drawn() == before
 
 
 @pytest.mark.usefixtures("recorded_runs")

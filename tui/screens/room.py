@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from textual import work
@@ -33,6 +34,21 @@ from tui.panes.system import SystemPane
 from tui.panes.versus import VersusPane
 from tui.text import clean
 from tui.widgets.line_chart import LineChart
+
+FORGET_S = 60.0
+"""Between two times that the toolkit is made to forget widgets that are gone."""
+
+
+def forget_removed() -> None:
+    """Let go of what was drawn of widgets that are gone: help, questions, notices.
+
+    The toolkit (8.2) caches colours by the object that holds a widget's drawn lines, the last 1,024 of them: every
+    opening of the help cost a quarter of a megabyte.
+    """
+    with suppress(ImportError, AttributeError):  # it is nobody's promise that there is such a cache
+        from textual._styles_cache import StylesCache
+
+        StylesCache.get_inner_outer.cache_clear()
 
 
 class RoomScreen(Screen[None]):
@@ -66,6 +82,7 @@ class RoomScreen(Screen[None]):
     def on_mount(self) -> None:
         """Start on the chart."""
         self.go_to(2)
+        self.set_interval(FORGET_S, forget_removed)
 
     def pane(self, number: int) -> Pane:
         """The pane with this number."""
