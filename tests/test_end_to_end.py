@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 def test_a_person_trains_triages_undoes_and_evaluates_and_nothing_depends_on_the_room(folder: Folder) -> None:
     room = PtyRoom(folder.path)
     try:
-        room.wait_drawn("no runs yet")
+        room.wait_drawn("No run yet")
         room.press("T")
         room.wait_while_drawing(lambda: len(folder.views()) == 1, 20, "Mamba-S started")
         room.press("B")
@@ -111,7 +111,7 @@ def test_a_person_trains_triages_undoes_and_evaluates_and_nothing_depends_on_the
 def test_hanging_up_the_terminal_ends_the_room_and_not_the_training(folder: Folder) -> None:
     room = PtyRoom(folder.path)
     try:
-        room.wait_drawn("no runs yet")
+        room.wait_drawn("No run yet")
         room.press("B")
         room.wait_while_drawing(lambda: folder.views() and folder.views()[0].state.started, 60, "AMN trains")
         room.hang_up()
@@ -124,7 +124,7 @@ def test_hanging_up_the_terminal_ends_the_room_and_not_the_training(folder: Fold
 def test_a_terminated_room_restores_the_terminal(folder: Folder) -> None:
     room = PtyRoom(folder.path)
     try:
-        room.wait_drawn("no runs yet")
+        room.wait_drawn("No run yet")
         room.kill(signal.SIGTERM)
         wait_for(room.has_ended, 3, "the room ended")
         assert room.exit_code == 143

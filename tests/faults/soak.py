@@ -164,7 +164,7 @@ def soak(minutes: float) -> Soak:
     others = doubles = 0
     room = PtyRoom(place.runs_dir, config=place.config, program=FAKE_ROOM)
     try:
-        room.wait_drawn("no runs yet")
+        room.wait_drawn("No run yet")
         began, keys = time.monotonic(), cycle(KEYS)
         until, next_other = began + 60 * minutes, began + min(OTHER_ROOM_S, 30 * minutes)
         with ThreadPoolExecutor(len(lanes)) as pool:

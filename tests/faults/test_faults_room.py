@@ -41,7 +41,7 @@ def launch_from(room: PtyRoom, folder: Folder) -> RunDirectory:
 def test_a_room_that_is_killed_leaves_the_run_to_its_end(folder: Folder, open_room: Open, figure: Figure) -> None:
     count, slowest, toolkit, rng = times(50, 3), 0.0, 0.0, random.Random(1)
     room = open_room()
-    room.wait_drawn("no runs yet")
+    room.wait_drawn("No run yet")
     for _ in range(count):
         run = launch_from(room, folder)
         room.read(rng.uniform(0.0, 0.6))
@@ -78,7 +78,7 @@ def test_a_room_that_is_hung_up_on_ends_at_once_and_the_run_goes_on(
     count, slowest = times(20, 2), 0.0
     for number in range(count):
         room = open_room(epochs=30)
-        room.wait_drawn("mamba_s" if number else "no runs yet")
+        room.wait_drawn("mamba_s" if number else "No run yet")
         run = launch_from(room, folder)
         os.killpg(room.pid, signal.SIGHUP)
         room.hang_up()
@@ -99,7 +99,7 @@ def test_a_room_whose_terminal_is_closed_ends_by_itself(
     count, slowest = times(20, 2), 0.0
     for _ in range(count):
         room = open_room(before=before)
-        room.wait_drawn("no runs yet")
+        room.wait_drawn("No run yet")
         room.hang_up()
         slowest = max(slowest, seconds_until_gone(room))
     assert slowest < patience(3.0)
@@ -109,7 +109,7 @@ def test_a_room_whose_terminal_is_closed_ends_by_itself(
 def launch_in_tmux(tmux: Tmux, folder: Folder) -> RunDirectory:
     """Press T in a room without a living run, and wait for the run's first step."""
     known = len(list_runs(folder.path))
-    tmux.wait_shown("FINISHED" if known else "no runs yet")
+    tmux.wait_shown("FINISHED" if known else "No run yet")
     tmux("send-keys", "T")
     wait_until(lambda: len(list_runs(folder.path)) > known)
     run = list_runs(folder.path)[-1]
@@ -139,7 +139,7 @@ def test_a_killed_tmux_leaves_the_run_to_its_end(folder: Folder, config: Path, f
 @pytest.mark.faults(5)
 def test_a_terminated_room_restores_the_terminal(open_room: Open, figure: Figure) -> None:
     room = open_room()
-    room.wait_drawn("no runs yet")
+    room.wait_drawn("No run yet")
     room.kill(signal.SIGTERM)
     gone = seconds_until_gone(room)
     assert room.exit_code == 143
