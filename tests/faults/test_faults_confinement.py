@@ -185,7 +185,7 @@ def test_a_secret_that_an_engine_prints_is_hidden_where_the_room_shows_its_log(
         assert words in drawn
     assert CANARY not in drawn
     room.press("/")
-    room.wait_drawn("search: Enter jumps")
+    room.wait_drawn("search: Enter, then")
     room.press(f"{CANARY}\r")
     room.wait_drawn("1 found")  # in the file, which stays as it is
     assert "secret-pw" not in room.output.decode()
