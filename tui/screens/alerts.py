@@ -33,7 +33,8 @@ class AlertsScreen(ModalScreen[str | None]):
         width: 110; max-width: 96%; height: auto; max-height: 90%;
         border: round $primary; background: $surface; padding: 0 1;
     }
-    AlertsScreen OptionList { height: auto; max-height: 100%; border: none; background: transparent; padding: 0; }
+    AlertsScreen OptionList { height: auto; max-height: 100%; background: transparent; padding: 0; }
+    AlertsScreen OptionList, AlertsScreen OptionList:focus { border: none; }
     """
     BINDINGS = [
         Binding("escape,q,exclamation_mark", "dismiss", "close", id="alerts.close"),
