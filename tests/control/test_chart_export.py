@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import struct
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,6 +18,8 @@ from engine.run.settings import EvalConfig
 from engine.run.state import Status
 from tui.control.chart_export import Shown, csv_of, export, svg_of
 from tui.control.curves import METRICS
+from tui.control.png_chart import NO_FONT, ZOOM, png_of
+from tui.control.svg_chart import FONTS, HEIGHT, WIDTH
 from tui.ema import Ema
 
 VAL_COSINE = METRICS[0]
@@ -96,19 +101,21 @@ def test_every_metric_can_be_exported(metric, log_y: bool) -> None:  # type: ign
 
 
 def test_a_second_export_in_the_same_second_gets_another_name(tmp_path: Path) -> None:
-    first = export(shown(), tmp_path, NOW)
+    first, _ = export(shown(), tmp_path, NOW)
     before = [path.read_bytes() for path in first]
-    second = export(shown(LOSS), tmp_path, NOW)
-    third = export(shown(), tmp_path, NOW)
+    second, _ = export(shown(LOSS), tmp_path, NOW)
+    third, _ = export(shown(), tmp_path, NOW)
     assert [path.name for path in first] == [
         "val_cosine-by-epoch-20231114T221320Z.svg",
         "val_cosine-by-epoch-20231114T221320Z.csv",
+        "val_cosine-by-epoch-20231114T221320Z.png",
     ]
     assert [path.name for path in third] == [
         "val_cosine-by-epoch-20231114T221320Z-2.svg",
         "val_cosine-by-epoch-20231114T221320Z-2.csv",
+        "val_cosine-by-epoch-20231114T221320Z-2.png",
     ]
-    assert len({*first, *second, *third}) == 6
+    assert len({*first, *second, *third}) == 9
     assert [path.read_bytes() for path in first] == before
     assert {path.parent for path in first} == {tmp_path / "exports"}
 
@@ -125,3 +132,24 @@ def test_a_folder_that_cannot_be_written_is_an_error_not_half_an_export(tmp_path
     (tmp_path / "exports").write_text("a file")
     with pytest.raises(OSError):
         export(shown(), tmp_path, NOW)
+
+
+def test_the_png_shows_what_the_svg_shows_letters_included() -> None:
+    svg = svg_of(shown())
+    png, why_not = png_of(svg, FONTS)
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert why_not == ""
+    width, height = struct.unpack(">II", png[16:24])
+    assert (width, height) == (ZOOM * WIDTH, ZOOM * HEIGHT)
+    silent, _ = png_of(re.sub(r"<text.*?</text>", "", svg), FONTS)
+    assert silent != png, "what is written is drawn"
+
+
+def test_without_letters_or_library_there_is_no_png_but_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert png_of(svg_of(shown()), "A Font That Nobody Has") == (b"", NO_FONT)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    files, why_not = export(shown(), tmp_path, NOW)
+    assert [file.suffix for file in files] == [".svg", ".csv"]
+    assert "lvm-tui[png]" in why_not

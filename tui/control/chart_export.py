@@ -1,4 +1,4 @@
-"""What a chart shows, as files: an SVG to look at and a CSV to compute with, below `<runs_dir>/exports`.
+"""What a chart shows, as files below `<runs_dir>/exports`: SVG and PNG to look at, CSV to compute with.
 
 The picture has what the screen has, forecasts told apart from measured values. The table has every number in full,
 with its run and its place in epochs, steps and seconds.
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tui.control import svg_chart
 from tui.control.curves import AXES, Axis, Course, Metric, best_point, decisions, levels, outlook, positions, values
+from tui.control.png_chart import png_of
 from tui.control.views import RunView
 from tui.ema import Ema
 
@@ -47,8 +48,8 @@ class Shown:
         return math.isfinite(x) and (self.within is None or self.within[0] <= x <= self.within[1])
 
 
-def export(shown: Shown, runs_dir: Path, now: float) -> list[Path]:
-    """Write both files, under a name that nothing has yet.
+def export(shown: Shown, runs_dir: Path, now: float) -> tuple[list[Path], str]:
+    """Write the files, under a name that nothing has yet; returns them, and why there is no PNG.
 
     Raises:
         OSError: they cannot be written; nothing that was there has been touched.
@@ -57,17 +58,18 @@ def export(shown: Shown, runs_dir: Path, now: float) -> list[Path]:
     folder.mkdir(exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9]+", "_", shown.metric.name)
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    texts = {".svg": svg_of(shown), ".csv": csv_of(shown)}
+    svg = svg_of(shown)
+    png, why_not = png_of(svg, svg_chart.FONTS)
+    contents = {".svg": svg.encode(), ".csv": csv_of(shown).encode()} | ({".png": png} if png else {})
     for number in range(1, _MAX_SAME):
         stem = f"{name}-by-{shown.axis}-{moment}" + (f"-{number}" if number > 1 else "")
-        paths = [folder / f"{stem}{ending}" for ending in texts]
+        paths = [folder / f"{stem}{ending}" for ending in contents]
         if any(path.exists() or path.is_symlink() for path in paths):
             continue
-        for path, text in zip(paths, texts.values(), strict=True):
-            # "x": created here, or not at all
-            with path.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-        return paths
+        for path, content in zip(paths, contents.values(), strict=True):
+            with path.open("xb") as file:  # "x": created here, or not at all
+                file.write(content)
+        return paths, why_not
     raise FileExistsError(f"{folder}: {_MAX_SAME} exports of {name} in one second")
 
 

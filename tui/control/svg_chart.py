@@ -15,6 +15,8 @@ LEFT, RIGHT, TOP, BOTTOM = 60, 200, 20, 40
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, told apart by the colour-blind."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
+FONTS = "Helvetica, Arial, Liberation Sans, DejaVu Sans, Noto Sans, sans-serif"
+"""By name, since a program without a desktop's settings knows no family as the usual one."""
 _TICKS = 5
 _LINE = 14
 """Height of a line of text."""
@@ -81,7 +83,7 @@ def draw_chart(
         look = number if line.colour is None else line.colour
         body += frame.series(line, COLOURS[look % len(COLOURS)], DASHES[look % len(DASHES)])
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="{FONTS}" '
         f'font-size="12" role="img"><title>{escape(title)}</title>'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>{"".join(body)}</svg>\n'
     )

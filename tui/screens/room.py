@@ -189,12 +189,13 @@ class RoomScreen(Screen[None]):
     @work(thread=True, group="exports", exit_on_error=False)
     def _export(self, shown: Shown, runs_dir: Path) -> None:
         try:
-            files = export(shown, runs_dir, time.time())
+            files, why_not = export(shown, runs_dir, time.time())
         except OSError as error:
             words = f"The chart was not exported: {error.strerror or error}. Is there room on {runs_dir}?"
             self.app.call_from_thread(self.notify, clean(words), severity="error", markup=False, timeout=10)
             return
-        words = clean(f"{files[0].parent}: {', '.join(file.name for file in files)}")
+        names = ", ".join(file.name for file in files)
+        words = clean(f"{files[0].parent}: {names}{f' ({why_not})' if why_not else ''}")
         self.app.call_from_thread(self.notify, words, title="exported", markup=False)
 
     def on_descendant_focus(self) -> None:
