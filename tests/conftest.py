@@ -14,7 +14,7 @@ from recorded import RUNS_TOML, missed_mamba, passed_amn
 from engine.run.directory import RunDirectory, list_runs
 from engine.run.runs_file import RunsFile, load_runs
 from tui.control import launcher
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 # a shared machine is slow now and then; that is not what these tests are about
 settings.register_profile("shared machine", deadline=None)

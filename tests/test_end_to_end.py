@@ -13,7 +13,8 @@ from engine.run.runs_file import load_runs
 from engine.run.state import Status
 from tui.control.actions import Actions
 from tui.control.launcher import kill, wait_until_ended
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

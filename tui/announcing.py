@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tui.control.alerts import Alert, history
+from tui.control.alerts import history
 from tui.control.news import News
+from tui.control.noticed import Alert
 from tui.screens.alerts import AlertsScreen
 from tui.text import clean, shorten
 

@@ -23,9 +23,10 @@ from tui.control.actions import Actions
 from tui.control.news import News
 from tui.control.preferences import Personal, load_personal, personal_file
 from tui.control.room_memory import RoomMemory, state_folder
-from tui.control.scene import Scene, build_scene
+from tui.control.scene import Scene, build_scene, stepped
+from tui.control.shelf import Shelf
 from tui.control.usage import MachineUsage, UsageMeter
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.looking import Looking
 from tui.messages import ActionDone, ActionFailed
@@ -70,13 +71,14 @@ class RoomApp(Settled, Remembering, Looking):
         plain: bool = False,
         personal: Personal | None = None,
         memory: RoomMemory | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         super().__init__()
         self.file = file
         self.tastes = Tastes(personal or Personal(), {"ascii": True} if plain else {}, readonly=readonly)
         self.runs_dir = runs_dir
         self.readonly = readonly
-        self.watcher = Watcher(runs_dir, file.room.stall_s)
+        self.watcher = Watcher(runs_dir, file.room.stall_s, shelf)
         self.actions = Actions(file, runs_dir, "person", readonly=readonly)
         self.pilot = RoomPilot()
         self.memory = memory
@@ -127,12 +129,15 @@ class RoomApp(Settled, Remembering, Looking):
     def show_scene(self) -> None:
         """Hand the moment down to the panes. Only the clock moves where nothing else has."""
         now, scene, piloted = time.time(), self.scene, self.pilot.state
+        turn = self._tick - self._news.ticks + self._news.turns  # what ticks for another reason is no step
         is_timed = scene is not None and (scene.undo is not None or scene.holder)
         if scene is not None and scene.tick == self._tick and scene.piloted is piloted and not is_timed:
             is_still = scene.unread == self.announcer.unread and not any(view.status.is_alive for view in scene.views)
             if is_still and 0 <= now - scene.now < STILL_S:
                 return
             self.scene = replace(scene, now=now, usage=self._usage, unread=self.announcer.unread)
+        elif scene is not None and scene.turn == turn and scene.piloted is piloted and not is_timed:
+            self.scene = stepped(scene, now=now, tick=self._tick, usage=self._usage, unread=self.announcer.unread)
         else:
             self.scene = build_scene(
                 self.actions,
@@ -140,6 +145,7 @@ class RoomApp(Settled, Remembering, Looking):
                 self.selected_id,
                 now=now,
                 tick=self._tick,
+                turn=turn,
                 problem=self._problem or self._keeper.problem,
                 usage=self._usage,
                 piloted=piloted,
@@ -273,7 +279,8 @@ def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) ->
     """
     memory = None if readonly else RoomMemory(state_folder(), runs_dir)  # which writes nothing
     personal = load_personal(personal_file())
-    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=personal, memory=memory)
+    shelf = Shelf(runs_dir, readonly=readonly)
+    app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=personal, memory=memory, shelf=shelf)
     end_with_terminal()
     try:
         app.run()

@@ -26,7 +26,8 @@ from tui.control.actions import Actions
 from tui.control.launcher import wait_until_ended
 from tui.control.report import status_record, status_table
 from tui.control.run_filter import parse_filter
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 from tui.examples import add_examples
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 import click
 
 from engine.run.convert import ConfigError
-from tui.control.alerts import Alert
 from tui.control.journal import Journal
 from tui.control.news import News
+from tui.control.noticed import Alert
 from tui.control.outcomes import record_outcomes
 from tui.control.pilot_seat import PilotSeat
 from tui.control.plans import Plans
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 from tui.text import clean
 
 POLL_S = 1.0

@@ -16,7 +16,8 @@ from tui.control.journal import Decision, Journal
 from tui.control.outcomes import due
 from tui.control.pilot_seat import Piloted, PilotSeat
 from tui.control.plans import Plans, RefusedError
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 LOOK_S = 1.0
 """Between two looks of the autopilot; `lvm-tui watch --auto` rests as long."""

@@ -10,13 +10,13 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engine.run.convert import ConfigError
 from engine.run.evals import EvalReport, read_report
@@ -83,25 +83,36 @@ class Life(Struct, frozen=True, kw_only=True):
     stop_requested: bool = False
 
 
+class _File:
+    """A file of a run, by its name; joined when it is asked for, since a folder has thousands of runs."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunDirectory, owner: type[RunDirectory]) -> Path:
+        return run.path / self._name
+
+
 class RunDirectory:
     """The files of one run."""
+
+    spec_file = _File("spec.json")
+    lock_file = _File("lock")
+    processes_file = _File("run.json")
+    events_file = _File("events.jsonl")
+    log_file = _File("output.log")
+    exit_file = _File("exit.json")
+    history_file = _File("history.json")
+    preflight_file = _File("preflight.json")
+    stop_file = _File("stop")
+    note_file = _File("note.txt")
+    archived_file = _File("archived")
+    checkpoints = _File("checkpoints")
+    evals = _File("evals")
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
-        self.spec_file = path / "spec.json"
-        self.lock_file = path / "lock"
-        self.processes_file = path / "run.json"
-        self.events_file = path / "events.jsonl"
-        self.log_file = path / "output.log"
-        self.exit_file = path / "exit.json"
-        self.history_file = path / "history.json"
-        self.preflight_file = path / "preflight.json"
-        self.stop_file = path / "stop"
-        self.note_file = path / "note.txt"
-        self.archived_file = path / "archived"
-        self.checkpoints = path / "checkpoints"
-        self.evals = path / "evals"
 
     @classmethod
     def create(cls, runs_dir: Path, name: str, spec_for: Callable[[str], RunSpec]) -> RunDirectory:
@@ -117,7 +128,7 @@ class RunDirectory:
             OSError: the folder or the spec cannot be written; no folder stays behind.
         """
         make_runs_dir(runs_dir)
-        for number in range(1 + max((_number(run.id) for run in list_runs(runs_dir)), default=0), MAX_NUMBER + 1):
+        for number in range(1 + max((run_number(run.id) for run in list_runs(runs_dir)), default=0), MAX_NUMBER + 1):
             directory = cls(runs_dir / f"{name}-{number:04d}")
             with suppress(FileExistsError):
                 directory.path.mkdir(mode=0o700)
@@ -147,9 +158,17 @@ class RunDirectory:
         except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
             raise ConfigError(f"{self.spec_file}: cannot be read as a run's spec: {error}") from None
 
-    def read_life(self) -> Life:
-        """Exit, lock and processes, as the files have them now."""
+    def read_life(self, known: Life | None = None) -> Life:
+        """Exit, lock and processes, as the files have them now.
+
+        Args:
+            known: an earlier look, if nothing was made or replaced in the folder since: of a run that is still alive
+                only the lock and the wrapper are asked again, for it has ended nowhere else.
+        """
         held = is_locked(self.lock_file)
+        if held and known is not None and known.lock_held:
+            is_supervised = known.processes is not None and is_alive(known.processes.wrapper)
+            return known if is_supervised is known.supervised else structs.replace(known, supervised=is_supervised)
         processes: Processes | None = _read_struct(self.processes_file, Processes)
         ended: Exit | None = _read_struct(self.exit_file, Exit)
         return Life(
@@ -198,14 +217,28 @@ def refuse_unsafe(path: Path) -> None:
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
-    """Every run folder, oldest first. Links, other names, and folders without a spec to be seen are no runs."""
+    """Every run folder, oldest first."""
+    return [RunDirectory(runs_dir / name) for name in sorted(run_names(runs_dir), key=run_number)]
+
+
+def run_names(runs_dir: Path, trusted: Container[str] = ()) -> list[str]:
+    """The ids of the run folders, in no order. Links, other names, and folders without a spec to be seen are no runs.
+
+    Args:
+        runs_dir: where they are; one that cannot be read has none.
+        trusted: ids of folders that were found to be runs and have not changed since; they are not looked into again.
+    """
     try:
-        entries = [entry for entry in os.scandir(runs_dir) if entry.is_dir(follow_symlinks=False)]
+        with os.scandir(runs_dir) as entries:
+            return [entry.name for entry in entries if entry.name in trusted or _is_run(entry)]
     except OSError:
         return []
-    found = [RunDirectory(Path(entry.path)) for entry in entries if _RUN_ID.fullmatch(entry.name)]
+
+
+def _is_run(entry: os.DirEntry[str]) -> bool:
     # os.path tells "closed to this user" from "not there" by neither raising
-    return sorted((run for run in found if os.path.isfile(run.spec_file)), key=lambda run: _number(run.id))
+    is_named = _RUN_ID.fullmatch(entry.name) is not None
+    return is_named and entry.is_dir(follow_symlinks=False) and os.path.isfile(f"{entry.path}/spec.json")
 
 
 def find_run(runs_dir: Path, run_id: str) -> RunDirectory:
@@ -216,7 +249,7 @@ def find_run(runs_dir: Path, run_id: str) -> RunDirectory:
     """
     runs = list_runs(runs_dir)
     for run in runs:
-        if run.id == run_id or str(_number(run.id)) == (run_id.lstrip("0") or run_id):
+        if run.id == run_id or str(run_number(run.id)) == (run_id.lstrip("0") or run_id):
             return run
     known = ", ".join(run.id for run in runs[-5:]) or "none yet; start one with `lvm-tui start NAME`"
     raise ConfigError(f'{runs_dir}: there is no run "{run_id}". Newest: {known}.')
@@ -267,7 +300,8 @@ def take_lock(lock: Path) -> int | None:
     return None
 
 
-def _number(run_id: str) -> int:
+def run_number(run_id: str) -> int:
+    """The number at the end of an id, by which runs are in order of age; 0 where there is none."""
     match = _RUN_ID.fullmatch(run_id)
     return int(match[1]) if match else 0
 

@@ -80,6 +80,10 @@ class EventReader:
     def read(self, max_bytes: int = 1 << 22) -> tuple[list[Event], bool]:
         """New events, and whether the file started over, so that what was folded so far must be dropped."""
         try:
+            info = os.stat(self.path)
+            if self._offset and info.st_size == self._offset and info.st_ino == self._inode:
+                self.behind = False
+                return [], False
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             self.behind = False

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ class Identity(NamedTuple):
     """Start time in the kernel's own unit; compared, never computed with."""
 
 
+@cache
 def boot_id() -> str:
     """Changes with every boot of this host; empty where the system does not tell."""
     try:

@@ -49,7 +49,10 @@ class Status(StrEnum):
     @property
     def is_alive(self) -> bool:
         """Whether an engine is there, or about to be."""
-        return self in {Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STALLED}
+        return self in _ALIVE
+
+
+_ALIVE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STALLED})
 
 
 class Point(NamedTuple):

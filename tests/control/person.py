@@ -9,7 +9,8 @@ from engine.run.runs_file import RunsFile
 from engine.run.state import Status
 from tui.control.actions import Actions
 from tui.control.plans import RestartPlan
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 LONG = ["--epochs", "10000"]
 """Options of an engine that goes on until it is stopped."""

@@ -22,7 +22,7 @@ from tui.control.jobs import evaluation_settings, make_job
 from tui.control.journal import Decision
 from tui.control.launcher import LaunchError
 from tui.control.plans import RefusedError
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 
 def test_a_run_is_started_journaled_and_finishes(room: Person) -> None:

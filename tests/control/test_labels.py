@@ -12,7 +12,7 @@ from engine.run.convert import ConfigError
 from engine.run.state import Status
 from tui.control.labels import MAX_NOTE, archive, tags_of, write_note
 from tui.control.report import age
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 
 def test_a_note_is_seen_by_whoever_watches_also_on_a_run_that_has_settled(watcher: Watcher) -> None:

@@ -15,12 +15,13 @@ from engine.run.convert import ConfigError
 from engine.run.directory import Exit, is_locked
 from engine.run.state import Status
 from tui.control.actions import Actions
-from tui.control.alerts import Alert, alerts_since, look
+from tui.control.alerts import alerts_since, look
 from tui.control.journal import Decision, Journal
 from tui.control.news import News
+from tui.control.noticed import Alert
 from tui.control.pilot_seat import LOCK, PilotSeat
 from tui.control.probe.record import ProbeReport, ProbeState
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 from tui.notices import Notifier, follow_alerts, watch
 
 

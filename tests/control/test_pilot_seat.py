@@ -19,7 +19,7 @@ from tui.control.actions import Actions
 from tui.control.autopilot import Autopilot, Turn
 from tui.control.pilot_seat import LOCK, MAX_HOLDER, Piloted, PilotSeat, check_seat, holder
 from tui.control.plans import RefusedError
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 
 def family_of_two(room: Person) -> tuple[RunDirectory, RunDirectory]:

@@ -26,7 +26,7 @@ from tui.control.probe.driver import Driver
 from tui.control.probe.plan import make_plan
 from tui.control.probe.record import ProbeReport, Row, probe_file, probe_folder, read_plan, read_probe
 from tui.control.probe.report import table_lines
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 PROBE_ENGINE = Path(__file__).with_name("probe_engine.py")
 FIGURES: dict[str, tuple[list[float], float]] = {

@@ -13,7 +13,7 @@ from engine.run.convert import ConfigError
 from engine.run.directory import Exit, RunDirectory, list_runs
 from engine.run.state import Status
 from tui.control.replay import LONGEST_GAP_S, Replay, find_recordings, plan_cues
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 
 def watch(folder: Path) -> Watcher:

@@ -142,7 +142,7 @@ from engine.run.runs_file import load_runs
 from tui.control import launcher
 from tui.control.actions import Actions
 from tui.control.plans import RefusedError
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 file = load_runs(Path(sys.argv[1]))
 launcher.engine_argv = lambda verb, *rest: [sys.executable, sys.argv[2], verb, *rest, "--epochs", "10000"]
 actions = Actions(file, file.runs_dir, "cli")

@@ -13,7 +13,7 @@ from engine.run.runs_file import RunsFile
 from tui.control.actions import Actions
 from tui.control.scene import Scene, build_scene
 from tui.control.usage import UsageMeter
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 from tui.keymap import ACTION_KEYS
 
 

@@ -29,10 +29,11 @@ from recorded_preflight import preflight_report
 from engine.run.directory import Exit, RunDirectory, find_run, take_lock
 from engine.run.events import Event, NonFiniteFound, WarningRaised, encode_event
 from engine.run.state import Status, fold
-from tui.control import views as views_module
+from tui.control import watcher as watcher_module
 from tui.control.alerts import alerts_since, look
 from tui.control.report import duration, status_record, status_table
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 
 def watch(runs_dir: Path) -> Watcher:
@@ -63,7 +64,7 @@ def test_a_view_on_disk_equals_one_in_memory(recorded_runs: Path) -> None:
 
 
 def test_events_are_taken_in_by_budget_and_say_so(recorded_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views_module, "EVENT_BUDGET", 300)
+    monkeypatch.setattr(watcher_module, "EVENT_BUDGET", 300)
     watcher = Watcher(recorded_runs, 60.0)
     watcher.poll()
     assert watcher.views["mamba_s-0001"].catching_up
@@ -80,7 +81,7 @@ def test_a_run_that_is_not_read_to_its_end_is_not_called_stalled(
     run = write_run(tmp_path, spec, run_events(spec, MAMBA_HISTORY))
     lock = take_lock(run.lock_file)
     assert lock is not None
-    monkeypatch.setattr(views_module, "EVENT_BUDGET", 1000)
+    monkeypatch.setattr(watcher_module, "EVENT_BUDGET", 1000)
     watcher = Watcher(tmp_path, 60.0)
     watcher.poll()
     assert watcher.views[run.id].catching_up

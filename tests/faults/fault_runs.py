@@ -18,7 +18,8 @@ from engine.run.directory import Exit, Processes, RunDirectory, is_locked, list_
 from engine.run.event_file import read_events
 from engine.run.process import is_alive, send
 from engine.run.state import RunState, Status, derive_status, fold
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 WRAPPER = [sys.executable, "-P", "-m", "engine.run.wrapper"]
 FAKE_ROOM = (sys.executable, str(Path(__file__).with_name("fake_room.py")))

@@ -26,7 +26,7 @@ from engine.run.secrets import shown_argv, without_secrets
 from engine.run.state import Status
 from tui.cli import main
 from tui.control.journal import Decision, Journal
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 NAMES = (
     "../x",

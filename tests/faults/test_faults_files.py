@@ -23,7 +23,8 @@ from engine.run.runs_file import RunsFile
 from engine.run.state import Status, derive_status, fold
 from tui.control.actions import Actions
 from tui.control.plans import RefusedError
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 WRAPPER = [sys.executable, "-P", "-m", "engine.run.wrapper"]
 FAILS_ON_CUE = """

@@ -20,7 +20,8 @@ from engine.run.runs_file import AutopilotConfig, RunsFile
 from engine.run.state import Status
 from tui.control.actions import Actions
 from tui.control.autopilot import Autopilot
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 
 @pytest.mark.faults(31)

@@ -33,7 +33,7 @@ from engine.run.events import (
 from engine.run.runs_file import load_runs
 from engine.run.state import Status, fold
 from engine.verbs.check import read_record
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 from tui.widgets.line_index import LineIndex
 
 LOOSE = settings(

@@ -35,7 +35,7 @@ from engine.run.events import (
 )
 from engine.run.process import send
 from engine.run.state import Status
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 OPTIONS = ["--epochs", "20", "--epoch-s", "0.2", "--save-last"]
 ENDED = {Status.FINISHED, Status.FAILED, Status.STOPPED, Status.LOST, Status.QUEUED}

@@ -34,7 +34,7 @@ from engine.run.runs_file import AutopilotConfig, RunsFile
 from engine.run.state import Status
 from tui.control.actions import Actions
 from tui.control.autopilot import Autopilot
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 HERE = Path(__file__).parent
 
@@ -295,7 +295,7 @@ from engine.run.runs_file import load_runs
 from tui.control import launcher
 from tui.control.actions import Actions
 from tui.control.autopilot import Autopilot
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 launcher.engine_argv = fake_argv
 file = load_runs(Path(sys.argv[1]))
 watcher = Watcher(Path(sys.argv[2]), 60.0)

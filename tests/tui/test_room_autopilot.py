@@ -23,7 +23,7 @@ from tui.control.actions import Actions
 from tui.control.autopilot import Autopilot, Turn
 from tui.control.pilot_seat import PilotSeat, holder
 from tui.control.usage import MachineUsage, UsageMeter
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 from tui.panes.decision_tree import DecisionTreePane
 from tui.panes.status_strip import StatusStrip
 from tui.screens.confirm import ConfirmScreen

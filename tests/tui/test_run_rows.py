@@ -12,7 +12,7 @@ from engine.run.state import Status
 from tui.control.listing import Listing
 from tui.control.run_filter import parse_filter
 from tui.control.views import RunView
-from tui.panes.run_rows import ABOUT_LEAST, COLUMNS, cells_of, fit_columns, sparkline
+from tui.panes.run_rows import ABOUT_LEAST, COLUMNS, Row, cells_of, fit_columns, sparkline
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_of_several_gates_the_worst_is_named_and_how_many_passed() -> None:
     ],
 )
 def test_a_narrow_list_leaves_out_what_matters_least(view: RunView, room: int, gone: set[str]) -> None:
-    columns = fit_columns([cells_of(view, Listing(), now=BEGAN)], room)
+    columns = fit_columns([Row(cells_of(view, Listing(), now=BEGAN))], room)
     assert set(COLUMNS) - set(columns) == gone
     assert list(columns) == [name for name in COLUMNS if name in columns]
     assert sum(columns.values()) <= room
@@ -93,7 +93,7 @@ def test_a_narrow_list_leaves_out_what_matters_least(view: RunView, room: int, g
 
 def test_without_a_note_or_a_fix_there_is_no_column_for_them() -> None:
     spec = make_spec()
-    plain = cells_of(make_view(spec, run_events(spec, MAMBA_HISTORY)), Listing(), now=BEGAN)
+    plain = Row(cells_of(make_view(spec, run_events(spec, MAMBA_HISTORY)), Listing(), now=BEGAN))
     assert "about" not in fit_columns([plain], 196)
     assert "curve" in fit_columns([plain], 66)
     assert list(fit_columns([], 80)) == list(COLUMNS[:-1])
@@ -122,4 +122,4 @@ def test_any_course_fits_its_cells(values: list[float | None], width: int, plain
 
 def test_a_note_has_at_least_the_room_to_say_something(view: RunView) -> None:
     for room in range(30, 120):
-        assert fit_columns([cells_of(view, Listing(), now=BEGAN)], room).get("about", ABOUT_LEAST) >= ABOUT_LEAST
+        assert fit_columns([Row(cells_of(view, Listing(), now=BEGAN))], room).get("about", ABOUT_LEAST) >= ABOUT_LEAST

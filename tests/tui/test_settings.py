@@ -10,7 +10,7 @@ from textual.widgets import OptionList
 
 from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
-from tui.control.alerts import Alert
+from tui.control.noticed import Alert
 from tui.control.preferences import load_personal
 from tui.screens.settings import SettingsScreen
 

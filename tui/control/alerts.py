@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
 from engine.run.state import Status
 from tui.control.answers import RETRIEVAL_LABELS, blocking_items
 from tui.control.jobs import has_failed
 from tui.control.journal import Decision
+from tui.control.noticed import UNSEEN, Alert, Seen, Severity
 from tui.control.views import RunView
-
-Severity = Literal["information", "warning", "error"]
-
 
 ENDINGS = {Status.FINISHED, Status.STOPPED, Status.FAILED, Status.LOST, Status.STALLED}
 """States that are news."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Something happened to a run."""
-
-    run: str
-    title: str
-    text: str
-    severity: Severity
-    t: float = field(default=0.0, compare=False)
-    """Unix time in seconds; 0 where nothing on record says when."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What had been noticed of a run, so that nothing is told twice."""
-
-    status: Status
-    gates: frozenset[str]
-    reports: frozenset[str]
-    """Of jobs, by what made them and when."""
-    failed_jobs: frozenset[str]
-    is_non_finite: bool
-
-
-UNSEEN = Seen(Status.QUEUED, frozenset(), frozenset(), frozenset(), is_non_finite=False)
-"""Of a run that has only now been made."""
-
-
 def look(view: RunView) -> Seen:
     """What there is to notice now."""
+    if view.brief is not None:
+        return view.brief.seen
     return Seen(
         view.status,
         frozenset(view.state.gates),
@@ -63,6 +33,8 @@ def alerts_since(before: Seen | None, view: RunView) -> list[Alert]:
     """What happened to `view` since `before`; nothing where that is None, for a run that was there at first."""
     if before is None:
         return []
+    if before is UNSEEN and view.brief is not None:
+        return view.brief.alerts
     alerts = [*_of_training(before, view), *_of_jobs(before, view)]
     if view.status is not before.status and view.status in ENDINGS:
         alerts.append(_ending(view))

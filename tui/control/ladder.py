@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from engine.run.convert import ConfigError
-from engine.run.settings import Fix, Patch, PatchValue
+from engine.run.settings import Fix, Patch, PatchValue, RunConfig
 from engine.run.spec import apply_patch, read_setting
 from engine.run.state import Status
 from tui.control.probe.record import ProbeReport
@@ -91,7 +92,7 @@ def climb(fixes: Sequence[Fix], run: RunView, views: Sequence[RunView]) -> list[
                 effect = _effect(child, by_id.get(child.spec.parent or ""))
                 rungs.append(Rung(number, fix, patch, "tried", child.id, effect))
                 continue
-            blocked = _blocked(base, patch)
+            blocked = _blocked(base.spec.config, tuple(patch.items()))
             rungs.append(Rung(number, fix, patch, "no change" if blocked else "open", detail=blocked))
     return _with_next(rungs, _measured_order(base, run, members))
 
@@ -124,10 +125,11 @@ def _with_next(rungs: list[Rung], measured: Sequence[Patch]) -> list[Rung]:
     ]
 
 
-def _blocked(base: RunView, patch: Patch) -> str:
-    """Why a patch would do nothing to `base`; empty if it would."""
+@lru_cache(maxsize=256)
+def _blocked(config: RunConfig, patch: tuple[tuple[str, PatchValue], ...]) -> str:
+    """Why a patch would do nothing to these settings; empty if it would. Asked several times for every look."""
     try:
-        if apply_patch(base.spec.config, patch) == base.spec.config:
+        if apply_patch(config, dict(patch)) == config:
             return "already so"
     except ConfigError as error:
         return str(error)

@@ -111,7 +111,8 @@ def start_evaluation(run: RunDirectory, name: str, argv: list[str], env: Mapping
     spec = {"argv": argv, "resume_argv": [], "env": dict(env)}
     write_atomically(job.spec_file, msgspec.json.encode(spec))
     start(job.path)
-    os.utime(run.evals)  # watchers of an ended run look at this folder's time
+    for watched in (run.evals, run.path):  # whose times the watchers of an ended run look at
+        os.utime(watched)
     return job
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tui.control.alerts import UNSEEN, Alert, Seen, alerts_since, look, of_decision
+from tui.control.alerts import alerts_since, look, of_decision
 from tui.control.journal import Decision, Journal
-from tui.control.views import Watcher
+from tui.control.noticed import UNSEEN, Alert, Seen
+from tui.control.watcher import Watcher
 
 
 class News:
@@ -21,8 +22,13 @@ class News:
         self._watcher = watcher
         self._journal = journal
         self._seen: dict[str, Seen] = {}
+        self._versions: dict[str, int] = {}
+        """Of the views that were noticed."""
         self._at_first: frozenset[str] | None = None
         """Runs that the first look found. One that is made later may have ended before it is looked at."""
+        self.ticks = 0
+        """How often a look has found anything new."""
+        self._entries = 0
         self._mark: tuple[int, int] | None = None
         self._records: list[Decision] = []
         self._told: frozenset[tuple[str, str]] | None = None
@@ -33,17 +39,24 @@ class News:
         mark = self._journal.mark()
         if mark != self._mark:
             self._mark, self._records, changed = mark, self._journal.read(), True
+            self._entries += 1
+        self.ticks += changed
         return changed
+
+    @property
+    def turns(self) -> int:
+        """How often anything has happened but that steps were logged."""
+        return self._watcher.turns + self._entries
 
     def alerts(self) -> Iterator[Alert]:
         """What has happened by the last look, and was not told."""
         if self._at_first is None:
             self._at_first = frozenset(self._watcher.views)
         for view in self._watcher.views.values():
-            if not view.catching_up:
+            if not view.catching_up and self._versions.get(view.id) != view.version:
                 before = self._seen.get(view.id, None if view.id in self._at_first else UNSEEN)
                 yield from alerts_since(before, view)
-                self._seen[view.id] = look(view)
+                self._seen[view.id], self._versions[view.id] = look(view), view.version
         fresh = [entry for entry in self._records if self._told is not None and _key(entry) not in self._told]
         self._told = frozenset(map(_key, self._records))
         yield from filter(None, map(of_decision, fresh))

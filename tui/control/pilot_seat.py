@@ -19,7 +19,8 @@ from tui.control.autopilot import Autopilot, Turn
 from tui.control.journal import Decision
 from tui.control.ladder import family
 from tui.control.plans import Plans, RefusedError
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 LOCK = "autopilot.lock"
 MAX_HOLDER = 1000

@@ -32,7 +32,8 @@ from tui.control.diagnosis.diagnose import diagnose
 from tui.control.diagnosis.facts import gather
 from tui.control.ladder import gate_value
 from tui.control.probe.rules import SEED_NOISE
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 FOLDER = "repairs"
 NAME = "repairs.json"

@@ -73,7 +73,7 @@ def age(seconds: float | None) -> str:
 
 
 def _run_record(view: RunView, now: float) -> dict[str, Any]:
-    latest, best = view.latest, view.state.best
+    latest, best = view.latest, view.best
     return {
         "id": view.id,
         "name": view.spec.name,

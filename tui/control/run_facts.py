@@ -32,7 +32,7 @@ FIELDS: dict[str, Callable[[RunView], Iterable[str]]] = {
 _STANDINGS: dict[str, Callable[[RunView], bool]] = {
     "alive": lambda view: view.status.is_alive,
     "archived": lambda view: view.archived,
-    "evaluated": lambda view: bool(view.evals),
+    "evaluated": lambda view: view.brief.is_evaluated if view.brief else bool(view.evals),
 }
 WORDS: dict[str, tuple[str, ...]] = {
     "gate": ("passed", "missed", "pending", "undecidable"),
@@ -66,8 +66,10 @@ def setting_of(view: RunView, dotted: str) -> Any:
 def number_of(view: RunView, name: str) -> float | None:
     """A number of NUMBERS; None where it was not measured."""
     if name == "best_val_cosine":
-        return view.state.best.val_cosine if view.state.best else None
+        return view.best.val_cosine if view.best else None
     if name in RETRIEVAL:
+        if view.brief is not None:
+            return view.brief.retrieval.get(name)
         report = retrieval_report(view)
         return float(getattr(report.rows["model"].exact, name)) if report else None
     value = getattr(view.latest, name) if view.latest else None

@@ -16,7 +16,8 @@ from engine.scenarios.record import RUNS, PlantedRun, read_suite
 from tui.control.diagnosis.catalogue import load_catalogue
 from tui.control.diagnosis.diagnose import Diagnosis, diagnose
 from tui.control.diagnosis.facts import gather
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 SCHEMA = 1
 SPLITS = ("tune", "held_out")

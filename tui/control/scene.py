@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from engine.run.convert import ConfigError
@@ -19,7 +19,8 @@ from tui.control.plans import RestartPlan
 from tui.control.playbook import Playbook, Position
 from tui.control.probe.plan import ProbeIntent
 from tui.control.usage import MachineUsage
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Scene:
     now: float
     tick: int
     """Grows when anything but the time has changed."""
+    turn: int = 0
+    """Grows when anything but the time and the logged steps has: what judgements and checks hang on."""
     views: tuple[RunView, ...] = ()
     selected: RunView | None = None
     pair: tuple[RunView | None, RunView | None] = (None, None)
@@ -84,6 +87,7 @@ def build_scene(
     *,
     now: float,
     tick: int,
+    turn: int = 0,
     problem: str = "",
     usage: MachineUsage | None = None,
     piloted: Piloted | None = None,
@@ -132,6 +136,7 @@ def build_scene(
     return Scene(
         now=now,
         tick=tick,
+        turn=turn,
         unread=unread,
         views=views,
         selected=selected,
@@ -157,6 +162,12 @@ def build_scene(
         keys=keys or {},
         follows_log=follows_log,
     )
+
+
+def stepped(scene: Scene, *, now: float, tick: int, usage: MachineUsage | None, unread: int) -> Scene:
+    """The moment after `scene` in which steps were logged, and nothing else has happened: no judgement is another."""
+    diagnoses = tuple(diagnose(gather(scene.selected))) if scene.selected else ()
+    return replace(scene, now=now, tick=tick, usage=usage, unread=unread, diagnoses=diagnoses)
 
 
 def default_selection(views: Sequence[RunView], name: str) -> RunView | None:

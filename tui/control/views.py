@@ -1,41 +1,34 @@
-"""RunView: one run as the room sees it, its spec, folded events and life together; and the watcher that keeps them."""
+"""RunView: one run as the room sees it, its spec, its folded events, its reports and its life together."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
-from engine.run.convert import ConfigError
-from engine.run.directory import Life, RunDirectory, list_runs
+from engine.run.directory import Life, RunDirectory
 from engine.run.evals import EvalReport
-from engine.run.event_file import EventReader
-from engine.run.events import (
-    EpochRecord,
-    Verdict,
-)
+from engine.run.events import EpochRecord, Verdict
 from engine.run.gates import Judgement, judge_gate
-from engine.run.heads import HeadReport, RerankReport, read_head_report, read_rerank_report
-from engine.run.preflight import PreflightReport, read_preflight
+from engine.run.heads import HeadReport, RerankReport
+from engine.run.preflight import PreflightReport
 from engine.run.settings import Gate
 from engine.run.spec import RunSpec
-from engine.run.state import MOST_POINTS, RunState, Status, derive_status
-from tui.control.labels import read_note, tags_of
-from tui.control.probe.record import ProbeReport, probe_file, read_probe
+from engine.run.state import RunState, Status
+from tui.control.labels import tags_of
+from tui.control.probe.record import ProbeReport
 
-Report = TypeVar("Report")
+if TYPE_CHECKING:
+    from tui.control.brief import Brief
+
 CLOCK_SLACK_S = 1.0
 """Reports are stamped in whole seconds, events in fractions of them."""
-EVENT_BUDGET = 1 << 21
-"""Bytes of events taken in from one run in one pass, about 15,000 events: some 50 ms."""
+RECORD = ("state", "preflight", "evals", "head", "reranker", "probe", "jobs")
+"""Fields that are put away with an ended run nobody looks at, and read again when one of them is asked for."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RunView:
     """What is known of one run now. Replaced fields, never shared: panes read it and write nothing."""
 
@@ -67,6 +60,19 @@ class RunView:
     """Share of the events that has been read."""
     version: int = 0
     """Grows with every change, so that only what changed is drawn."""
+    brief: Brief | None = None
+    """What lists say of an ended run, so that a folder of thousands need not be read for it; None for any other."""
+    read_in: Callable[[RunView], None] | None = None
+    """Fills the fields of `RECORD` in, where they were put away."""
+
+    if not TYPE_CHECKING:  # a checker must go on to refuse names that are none
+
+        def __getattr__(self, name: str) -> Any:
+            """A field that was put away."""
+            if name not in RECORD or self.read_in is None:
+                raise AttributeError(name)
+            self.read_in(self)
+            return getattr(self, name)
 
     @property
     def id(self) -> str:
@@ -86,10 +92,27 @@ class RunView:
     @property
     def latest(self) -> EpochRecord | None:
         """The last epoch that ended."""
-        return self.state.latest
+        return self.brief.latest if self.brief else self.state.latest
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The epoch with the highest val_cosine."""
+        return self.brief.best if self.brief else self.state.best
+
+    @property
+    def curve(self) -> Sequence[float | None]:
+        """val_cosine of every epoch that ended."""
+        return self.brief.curve if self.brief else [record.val_cosine for record in self.state.epochs]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its record is at hand, so that asking for it costs nothing."""
+        return self.brief is None or _is_set(self, "state")
 
     def gate_judgement(self, gate: Gate) -> Judgement:
         """The gate's verdict: as the engine recorded it; judged from the record if its event was lost; else pending."""
+        if self.brief is not None and gate.name in self.brief.judged:
+            return self.brief.judged[gate.name]
         recorded = self.state.gates.get(gate.name)
         if recorded is not None:
             # a verdict without a number behind it is none, whoever recorded it
@@ -133,138 +156,16 @@ class RunView:
         return self.state.eta_s(epoch, now) if self.status.is_alive else None
 
 
-class Watcher:
-    """Keeps a view of every run in a folder. A pass over ten runs takes well under a millisecond."""
-
-    def __init__(self, runs_dir: Path, stall_s: float) -> None:
-        self.runs_dir = runs_dir
-        self.stall_s = stall_s
-        self.views: dict[str, RunView] = {}
-        self.unreadable: dict[str, str] = {}
-        """Run folders whose spec cannot be read, with the reason."""
-        self._readers: dict[str, EventReader] = {}
-        self._heard: dict[str, float] = {}
-        """By run: when this watcher last saw it say something new, by a clock that nobody sets."""
-        self._settled: dict[str, tuple[int, ...]] = {}
-        self._reports: dict[str, dict[Path, tuple[int, object]]] = {}
-        """By run and file: when a report was written, and what it says. They are large and seldom change."""
-
-    def poll(self) -> bool:
-        """Take in what changed on disk; True if anything did."""
-        changed = False
-        found = list_runs(self.runs_dir)
-        there = {run.id for run in found}
-        self.unreadable = {run_id: reason for run_id, reason in self.unreadable.items() if run_id in there}
-        for gone in self.views.keys() - there:
-            del self.views[gone]
-            self._readers.pop(gone, None)
-            self._heard.pop(gone, None)
-            self._settled.pop(gone, None)
-            self._reports.pop(gone, None)
-            changed = True
-        for run in found:
-            if run.id not in self.views:
-                changed |= self._adopt(run)
-            if run.id in self.views:
-                changed |= self._refresh(self.views[run.id])
-        self.views = {run.id: self.views[run.id] for run in found if run.id in self.views}
-        return changed
-
-    def catch_up(self) -> None:
-        """Poll until every event on disk is read; for commands that answer once."""
-        self.poll()
-        while any(view.catching_up for view in self.views.values()):
-            self.poll()
-
-    def _adopt(self, run: RunDirectory) -> bool:
-        try:
-            spec = run.read_spec()
-        except ConfigError as error:
-            is_news = self.unreadable.get(run.id) != str(error)
-            self.unreadable[run.id] = str(error)
-            return is_news
-        self.unreadable.pop(run.id, None)
-        self._readers[run.id] = EventReader(run.events_file, MOST_POINTS)
-        life = run.read_life()
-        self.views[run.id] = RunView(run, spec, RunState(), life, Status.QUEUED)
-        return True
-
-    def _refresh(self, view: RunView) -> bool:
-        marks = _marks(view.directory)
-        if self._settled.get(view.id) == marks:
-            return False
-        # life before events: an engine writes its last event before it lets go of the lock
-        life = view.directory.read_life()
-        reader = self._readers[view.id]
-        events, restarted = reader.read(EVENT_BUDGET)
-        if restarted:
-            view.state = RunState()
-        elif events and view.state.last_t and not view.catching_up:
-            self._heard[view.id] = time.monotonic()
-        for event in events:
-            view.state.apply(event)
-        evals, jobs = view.directory.read_evals(), read_jobs(view.directory)
-        preflight = self._read(view.directory, view.directory.preflight_file, read_preflight)
-        head = self._read(view.directory, view.directory.evals / "align.json", read_head_report)
-        reranker = self._read(view.directory, view.directory.evals / "rerank.json", read_rerank_report)
-        probe = self._read(view.directory, probe_file(view.directory), read_probe)
-        note = self._read(view.directory, view.directory.note_file, read_note) or ""
-        archived = os.path.exists(view.directory.archived_file)
-        heard = self._heard.get(view.id)  # the clock of the day may be set while a run goes on
-        now_s = time.time() if heard is None else view.state.last_t + time.monotonic() - heard
-        status, reason = derive_status(view.state, life, now_s, self.stall_s)
-        if reader.skipped:
-            damaged = f"{reader.skipped} record{'s' if reader.skipped > 1 else ''} cannot be read"
-            reason = "; ".join(filter(None, (reason, damaged)))
-        catching_up = reader.behind
-        if catching_up and status is Status.STALLED:  # its newest events are not read yet
-            status, reason = Status.RUNNING, ""
-        now = (life, preflight, evals, head, reranker, probe, jobs, note, archived, status, reason, catching_up)
-        changed = bool(events) or restarted or now != _known(view)
-        view.life, view.preflight, view.evals, view.head, view.reranker, view.probe = now[:6]
-        view.jobs, view.note, view.archived, view.status, view.reason, view.catching_up = now[6:]
-        view.progress = reader.progress
-        view.version += changed
-        is_busy = status.is_alive or catching_up or any(job.lock_held for job in jobs.values())
-        if is_busy or status is Status.QUEUED:
-            self._settled.pop(view.id, None)
-        else:
-            self._settled[view.id] = marks
-        return changed
-
-    def _read(self, run: RunDirectory, path: Path, reader: Callable[[Path], Report]) -> Report | None:
-        """A report, read when it was written; None where there is none or it is damaged."""
-        known = self._reports.setdefault(run.id, {})
-        written = _written_ns(path)
-        if path not in known or known[path][0] != written:
-            report = None
-            if written:
-                with suppress(ConfigError):
-                    report = reader(path)
-            known[path] = (written, report)
-        return cast("Report | None", known[path][1])
+def put_away(view: RunView) -> None:
+    """Let go of a run's record; it is read again when it is asked for."""
+    for name in RECORD:
+        if _is_set(view, name):
+            delattr(view, name)
 
 
-def read_jobs(run: RunDirectory) -> dict[str, Life]:
-    """The evaluations that were started on a run, by name."""
-    return {folder.name.removesuffix(".job"): RunDirectory(folder).read_life() for folder in run.evals.glob("*.job")}
-
-
-def _known(view: RunView) -> tuple[object, ...]:
-    reports, label = (view.head, view.reranker, view.probe), (view.note, view.archived)
-    fate = (view.status, view.reason, view.catching_up)
-    return (view.life, view.preflight, view.evals, *reports, view.jobs, *label, *fate)
-
-
-def _marks(run: RunDirectory) -> tuple[int, ...]:
-    """Modification times that tell whether an ended run has woken up, was evaluated or was written on."""
-    files = (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.evals)
-    return tuple(map(_written_ns, (*files, run.note_file, run.archived_file)))
-
-
-def _written_ns(path: Path) -> int:
-    """Modification time; 0 where there is nothing."""
+def _is_set(view: RunView, name: str) -> bool:
     try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0
+        object.__getattribute__(view, name)
+    except AttributeError:
+        return False
+    return True

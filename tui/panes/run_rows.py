@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from textual.content import Content
 
@@ -29,6 +30,45 @@ _MARK, _REFERENCE = ("●", "*"), ("◆", "@")
 _WORST: tuple[Verdict, ...] = ("missed", "undecidable", "pending", "passed")
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the columns say of a run."""
+
+    cells: Mapping[str, Content]
+    widths: tuple[int, ...] = field(init=False)
+    """Cells that they take, in the order of `COLUMNS`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.cells[name].cell_length for name in COLUMNS))
+
+
+class Rows:
+    """The rows of a list. A run's row is the same object until something in it is another."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Hashable, str, Row]] = {}
+        self._minute = 0
+
+    def of(
+        self, views: Sequence[RunView], listing: Listing, *, now: float, undone: frozenset[str], plain: bool
+    ) -> dict[str, Row]:
+        """The rows of these runs, by their ids, in their order."""
+        made: dict[str, tuple[Hashable, str, Row]] = {}
+        was_minute, self._minute = self._minute, int(now // 60)
+        for view in views:
+            run_id = view.id
+            is_named = (run_id == listing.reference, run_id in listing.marked, run_id in undone)
+            key = (view, view.version, is_named, listing.wanted, plain)
+            known_key, moment, row = self._made.get(run_id, (None, "", None))
+            if self._minute != was_minute:  # its age in words changes without anything being new of it
+                known_key = known_key if moment == (moment := age(age_s(view, now))) else None
+            if row is None or known_key != key:
+                row = Row(cells_of(view, listing, now=now, undone=run_id in undone, plain=plain))
+            made[run_id] = key, moment, row
+        self._made = made
+        return {run_id: row for run_id, (_, _, row) in made.items()}
+
+
 def cells_of(
     view: RunView, listing: Listing, *, now: float, undone: bool = False, plain: bool = False
 ) -> dict[str, Content]:
@@ -41,25 +81,25 @@ def cells_of(
         "state": status_mark(view.status, plain=plain),
         "epoch": say(f"{latest.epoch if latest else 0}/{view.spec.config.epochs}", plain=plain),
         "val_cos": say(number(latest.val_cosine if latest else None), plain=plain),
-        "curve": Content(sparkline([row.val_cosine for row in view.state.epochs], CURVE_CELLS, plain=plain)),
+        "curve": Content(sparkline(view.curve, CURVE_CELLS, plain=plain)),
         "gate": _gates(view, plain=plain),
         "age": say(age(age_s(view, now)), "$foreground-muted", plain=plain),
         "about": Content(" ").join(_about(view, is_wanted=is_wanted, undone=undone, plain=plain)),
     }
 
 
-def fit_columns(rows: Sequence[Mapping[str, Content]], room: int) -> dict[str, int]:
+def fit_columns(rows: Sequence[Row], room: int) -> dict[str, int]:
     """The columns there is room for, each with its width in cells, the blank behind it included.
 
     Args:
         rows: what the columns say of each run.
         room: cells; the last column takes what is left over.
     """
-    widths = {
-        name: 1 + max([len(name), *(row[name].cell_length for row in rows)]) for name in COLUMNS if name != "about"
-    }
+    widest = map(max, zip(map(len, COLUMNS), *(row.widths for row in rows), strict=True))
+    widths = {name: 1 + width for name, width in zip(COLUMNS, widest, strict=True)}
+    del widths["about"]
     widths[""] = 2
-    wants_about = any(row["about"].cell_length for row in rows)
+    wants_about = any(row.widths[-1] for row in rows)
     for name in FIRST_TO_GO:
         beside = ABOUT_LEAST if wants_about and name in WORTH_LESS_THAN_A_NOTE else 0
         if sum(widths.values()) + beside <= room:

@@ -19,7 +19,7 @@ from tui.control.views import RunView
 from tui.messages import Relisted
 from tui.panes.empty import no_run
 from tui.panes.pane import Pane
-from tui.panes.run_rows import cells_of, fit_columns
+from tui.panes.run_rows import Rows, fit_columns
 from tui.panes.runs_bar import RunsBar
 from tui.panes.runs_table import RunsTable
 from tui.text import clean
@@ -80,6 +80,7 @@ class RunsPane(Pane):
 
     def __init__(self) -> None:
         super().__init__()
+        self._rows = Rows()
         self._noted: RunView | None = None
         """The run whose note is being written; None where a filter is."""
 
@@ -120,12 +121,9 @@ class RunsPane(Pane):
         self.set_class(not rows, "-empty")
         if not scene.views:
             self.query_one(".empty", Static).update(self.say(no_run(scene)))
-        cells = {
-            view.id: cells_of(view, self.listing, now=scene.now, undone=view.id in scene.undone, plain=self.plain)
-            for view in rows
-        }
-        columns = fit_columns(list(cells.values()), self._table.size.width or self.size.width)
-        self._table.show_runs(columns, cells, selected)
+        made = self._rows.of(rows, self.listing, now=scene.now, undone=scene.undone, plain=self.plain)
+        columns = fit_columns(list(made.values()), self._table.size.width or self.size.width)
+        self._table.show_runs(columns, {run_id: row.cells for run_id, row in made.items()}, selected)
         self._say_what_is_listed(scene)
 
     def _say_what_is_listed(self, scene: Scene) -> None:

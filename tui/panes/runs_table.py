@@ -32,6 +32,7 @@ class RunsTable(DataTable[Content]):
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0)
         self._frame: Hashable = None
+        self._cells: Mapping[str, Mapping[str, Content]] = {}
         self._selected = ""
         self._told: deque[str] = deque(maxlen=64)
         """Runs that the cursor was moved to and that have not come back as the selected one yet: it is ahead."""
@@ -41,7 +42,7 @@ class RunsTable(DataTable[Content]):
 
         Args:
             columns: name and width in cells, in order.
-            cells: by run and column; rows in order.
+            cells: by run and column; rows in order. A row that is the same object as the last time is not looked into.
             selected: the run to stand on; empty for none.
         """
         frame = (tuple(columns.items()), tuple(cells))
@@ -51,6 +52,7 @@ class RunsTable(DataTable[Content]):
             self._rebuild(columns, cells)
         else:
             self._update(columns, cells)
+        self._cells = cells
         is_answer = selected in self._told
         while is_answer and self._told.popleft() != selected:
             pass
@@ -79,6 +81,7 @@ class RunsTable(DataTable[Content]):
 
     def _update(self, columns: Mapping[str, int], cells: Mapping[str, Mapping[str, Content]]) -> None:
         for run_id, row in cells.items():
-            for name in columns:
-                if self.get_cell(run_id, name).markup != row[name].markup:
-                    self.update_cell(run_id, name, row[name])
+            if row is not self._cells.get(run_id):
+                for name in columns:
+                    if self.get_cell(run_id, name).markup != row[name].markup:
+                        self.update_cell(run_id, name, row[name])

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from tui.control.alerts import Alert, Severity
+from tui.control.noticed import Alert, Severity
 from tui.panes.words import say
 
 _LOOKS: dict[Severity, tuple[str, str]] = {

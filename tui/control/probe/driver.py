@@ -33,7 +33,7 @@ from tui.control.probe.record import (
 )
 from tui.control.probe.rules import is_hopeless, judge_rows, leaders, recommend
 from tui.control.probe.trial import TrialRun, gate_of, trial_config, trial_spec
-from tui.control.views import Watcher
+from tui.control.watcher import Watcher
 
 POLL_S = 0.1
 STALL_S = 3600.0

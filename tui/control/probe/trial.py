@@ -19,7 +19,8 @@ from tui.control import launcher
 from tui.control.jobs import evaluation_job
 from tui.control.ladder import gate_value
 from tui.control.probe.record import ProbePlan, Trial, Try, TryState
-from tui.control.views import RunView, Watcher
+from tui.control.views import RunView
+from tui.control.watcher import Watcher
 
 THREADS = 1
 """Of a trial: two at a time fill two cores, and figures do not depend on how many cores there are."""

@@ -1,0 +1,140 @@
+"""A folder with many runs: how long until the room lists them, what a look at them all costs, and an untouched room.
+
+    python benchmarks/many_runs.py [--known 1000] [--active 50] [--epochs 50] [--steps 400] [--folder DIR]
+
+Recorded runs, the active ones with their locks held by this process, which says something new of each once a second.
+The room is opened twice: the second time it has its index of ended runs. CPU is what the kernel booked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+
+TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP / "tests"))
+
+from pty_room import PtyRoom  # noqa: E402
+from recorded import AMN_HISTORY, make_spec, run_events, stamp, write_run  # noqa: E402
+
+from engine.run.directory import Exit, RunDirectory, take_lock  # noqa: E402
+from engine.run.event_file import EventWriter  # noqa: E402
+from engine.run.events import Event, StepLogged  # noqa: E402
+from engine.run.process import boot_id  # noqa: E402
+from tui.control.watcher import Watcher  # noqa: E402
+
+WATCHED_S = 20.0
+PASSES = 20
+READING_S = {"first": 60.0, "second": 6.0}
+"""To let a room read what it has not read yet before it is watched."""
+
+
+def main() -> None:
+    """Make the runs, or take those of an earlier call, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--known", type=int, default=1000)
+    parser.add_argument("--active", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=400, help="logged steps of a run")
+    parser.add_argument("--folder", type=Path)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["XDG_CACHE_HOME"] = os.environ["XDG_STATE_HOME"] = f"{scratch}/xdg"
+        runs_dir = asked.folder or Path(scratch) / "runs"
+        if not runs_dir.exists():
+            make_runs(runs_dir, asked.known + asked.active, asked.epochs, asked.steps)
+        alive = [RunDirectory(path) for path in sorted(runs_dir.iterdir()) if path.is_dir()][-asked.active :]
+        stop = threading.Event()
+        talking = threading.Thread(target=talk, args=(alive, stop))
+        talking.start()
+        try:
+            measure(runs_dir, asked.known + asked.active)
+        finally:
+            stop.set()
+            talking.join()
+
+
+def measure(runs_dir: Path, known: int) -> None:
+    """Print what it costs."""
+    watcher = Watcher(runs_dir, stall_s=600.0)
+    began = time.process_time()
+    watcher.catch_up()
+    print(f"first look at {known} runs: {time.process_time() - began:.2f} CPU s")
+    passes = []
+    for _ in range(PASSES):
+        time.sleep(0.05)
+        began = time.perf_counter()
+        watcher.poll()
+        passes.append(time.perf_counter() - began)
+    print(f"a pass: {sorted(passes)[PASSES // 2] * 1e3:.1f} ms (median of {PASSES}, longest {max(passes) * 1e3:.1f})")
+    for opened in ("first", "second"):
+        room = PtyRoom(runs_dir)
+        try:
+            began = time.perf_counter()
+            while f"{known}, ".encode() not in room.read(0.01):
+                pass
+            process = psutil.Process(room.pid)
+            cpu = sum(process.cpu_times()[:2])
+            print(f"{opened} room: all runs listed after {time.perf_counter() - began:.2f} s, {cpu:.2f} CPU s")
+            room.read(READING_S[opened])
+            cpu = sum(process.cpu_times()[:2])
+            room.read(WATCHED_S)
+            share = (sum(process.cpu_times()[:2]) - cpu) / WATCHED_S
+            print(f"untouched: {share:.1%} of a core, {process.memory_full_info().pss / 2**20:.0f} MiB PSS")
+        finally:
+            room.close()
+
+
+def make_runs(runs_dir: Path, count: int, epochs: int, steps: int) -> None:
+    """Ended runs, each with its epochs and logged steps."""
+    values = [AMN_HISTORY[min(epoch, len(AMN_HISTORY) - 1)] for epoch in range(epochs)]
+    for number in range(1, count + 1):
+        spec = make_spec("amn" if number % 2 else "mamba_s", number)
+        events = run_events(spec, values, is_finished=True)
+        logged = [_step(step) for step in range(1, steps + 1)]
+        events = stamp([events[0], *logged, *events[1:]])
+        write_run(runs_dir, spec, events, ended=Exit(code=0, kind="exited", wall_s=240.0))
+
+
+def talk(runs: list[RunDirectory], stop: threading.Event) -> None:
+    """Be the engine of these runs: hold their locks, log a step of each once a second."""
+    locks = [take_lock(run.lock_file) for run in runs]
+    for run in runs:
+        processes = msgspec.json.decode(run.processes_file.read_bytes())
+        processes |= {"boot_id": boot_id(), "attempt": 2}
+        run.processes_file.write_bytes(msgspec.json.encode(processes))
+    writers = [EventWriter(run.events_file) for run in runs]
+    step = 0
+    while not stop.wait(1.0):
+        step += 1
+        for writer in writers:
+            writer.write(_step(step))
+    for lock in locks:
+        if lock is not None:
+            os.close(lock)
+
+
+def _step(step: int) -> Event:
+    return StepLogged(
+        epoch=1,
+        step=step,
+        loss=1.0,
+        infonce=1.0,
+        ar_cosine=0.5,
+        lr=1e-3,
+        grad_norm=1.0,
+        negatives_per_query=255.0,
+        windows_per_s=1000.0,
+    )
+
+
+if __name__ == "__main__":
+    main()
