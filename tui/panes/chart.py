@@ -39,9 +39,7 @@ class ChartPane(Pane):
     BINDINGS = [
         Binding("a", "next_axis", "axis", show=False, id="chart.axis", tooltip="x axis: epochs, steps, time trained"),
         Binding("g", "toggle_grid", "grid", show=False, id="chart.grid", tooltip="all metrics as small charts"),
-        Binding(
-            "x", "export", "export", show=False, id="chart.export", tooltip="what is shown as SVG, PNG, CSV files"
-        ),
+        Binding("x", "export", "export", show=False, id="chart.export", tooltip="what is shown as SVG, PNG, CSV files"),
         Binding("l", "link", "log", show=False, id="chart.link", tooltip="the log's lines of the cursor's epoch"),
         Binding("escape", "back", "back", show=False, id="chart.back", tooltip="back from a small chart, or from them"),
     ]

@@ -20,6 +20,7 @@ from textual.strip import Strip
 from tui.text import clean
 from tui.widgets.line_index import BUDGET, Change
 from tui.widgets.log_line import KINDS, ShownLine
+from tui.widgets.log_paint import LOOKS, cut
 from tui.widgets.log_rows import LogRows
 from tui.widgets.log_wrap import folded, rows_below, top_of_end
 
@@ -50,12 +51,16 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("w", "toggle_wrap", "Wrap", id="log.wrap", show=False, tooltip="Fold long lines, or cut them"),
     ]
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*(f"virtual-log--{kind}" for kind in KINDS), "virtual-log--note"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *(f"virtual-log--{kind}" for kind in (*KINDS, *LOOKS)),
+        "virtual-log--note",
+    }
     """
     | Class | Description |
     | :- | :- |
     | `virtual-log--error`, `virtual-log--warning` | Lines about an error or a warning. |
     | `virtual-log--gate`, `virtual-log--eval` | The engine's `[GATE]` and `[EVAL]` lines. |
+    | `virtual-log--red`, ..., `virtual-log--bold`, ... | What its program wrote in that hue, or in that way. |
     | `virtual-log--note` | What is not of the file: how much of a line was cut, why there is nothing to show. |
     """
 
@@ -70,6 +75,16 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         & > .virtual-log--warning { color: $text-warning; }
         & > .virtual-log--gate { color: $text-accent; text-style: bold; }
         & > .virtual-log--eval { color: $text-accent; }
+        & > .virtual-log--red { color: $text-error; }
+        & > .virtual-log--yellow { color: $text-warning; }
+        & > .virtual-log--green { color: $text-success; }
+        & > .virtual-log--cyan { color: $text-secondary; }
+        & > .virtual-log--blue { color: $text-primary; }
+        & > .virtual-log--magenta { color: $text-accent; }
+        & > .virtual-log--bold { text-style: bold; }
+        & > .virtual-log--dim { text-style: dim; }
+        & > .virtual-log--italic { text-style: italic; }
+        & > .virtual-log--underline { text-style: underline; }
         & > .virtual-log--note { color: $foreground 60%; text-style: italic; }
     }
     """
@@ -245,7 +260,12 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def pieces(self, number: int, line: ShownLine, style: Style) -> Iterable[Segment]:
         """The text of a line in segments; for subclasses that highlight some of it."""
-        return [Segment(line.text, style)]
+        return [Segment(piece, style + self.look(looks)) for piece, _, looks in cut(line.text, (), line.paints)]
+
+    def look(self, looks: frozenset[str]) -> Style:
+        """The theme's style for the looks of a part of a line."""
+        styles = (self.get_component_rich_style(f"virtual-log--{look}", partial=True) for look in looks)
+        return Style.combine([Style.null(), *styles])
 
     def notify_style_update(self) -> None:
         """Textual's notice that theme or stylesheet changed."""
@@ -360,7 +380,8 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
     def _shown(self, number: int) -> ShownLine:
         assert self._rows is not None
         line = self._rows.shown(number)
-        return line._replace(text=self._hide(line.text))  # cleaned: no escape sequence parts what is to be hidden
+        text = self._hide(line.text)  # cleaned: no escape sequence parts what is to be hidden
+        return line if text == line.text else line._replace(text=text, paints=())
 
     def _strip(self, number: int) -> Strip:
         """A line of the file, uncropped."""

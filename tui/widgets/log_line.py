@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from tui.text import clean
 from tui.widgets.line_index import RawLine
 from tui.widgets.line_search import ERROR_WORDS, WARNING_WORDS
+from tui.widgets.log_paint import Paint, paints_of
 
 KINDS: Final = ("error", "warning", "gate", "eval")
 """What lines are about; each has a look of its own."""
@@ -22,13 +22,15 @@ class ShownLine(NamedTuple):
     """One of KINDS, or empty for a plain line."""
     note: str
     """What follows the text in a look of its own: how much was cut; empty if nothing was."""
+    paints: tuple[Paint, ...] = ()
+    """What the program coloured, by places in the text."""
 
 
 def shown(raw: RawLine) -> ShownLine:
     """A line of a file, made safe and classified. The words stay: its look only repeats what they say."""
     text = clean(raw.data)
     note = f" [cut: {byte_size(raw.num_bytes)} in this line]" if raw.is_cut else ""
-    return ShownLine(text, kind_of(text), note)
+    return ShownLine(text, kind_of(text), note, paints_of(raw.data.decode("utf-8", "replace"), text))
 
 
 def kind_of(text: str) -> str:
@@ -42,17 +44,6 @@ def kind_of(text: str) -> str:
     if any(word in text for word in WARNING_WORDS):
         return "warning"
     return ""
-
-
-def split(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[str, bool]]:
-    """The text in pieces, each with whether it lies within one of the spans (ascending, not overlapping)."""
-    pieces = []
-    end = 0
-    for begin, stop in spans:
-        pieces += [(text[end:begin], False), (text[begin:stop], True)]
-        end = stop
-    pieces.append((text[end:], False))
-    return [(piece, is_inside) for piece, is_inside in pieces if piece]
 
 
 def byte_size(num_bytes: int) -> str:

@@ -16,7 +16,8 @@ from textual.reactive import reactive
 from tui.text import clean
 from tui.widgets.file_view import FileView
 from tui.widgets.line_search import LineSearch
-from tui.widgets.log_line import ShownLine, split
+from tui.widgets.log_line import ShownLine
+from tui.widgets.log_paint import cut
 from tui.widgets.log_rows import Found
 
 Wanted = Literal["detail", "copy", "link"]
@@ -184,9 +185,10 @@ class VirtualLog(FileView):
         if number == self._current:
             style += self.get_component_rich_style("virtual-log--current", partial=True)
         match_style = style + self.get_component_rich_style("virtual-log--match", partial=True)
+        marks = list(search.spans(line.text)) if search else ()
         return [
-            Segment(piece, match_style if is_match else style)
-            for piece, is_match in split(line.text, search.spans(line.text) if search else ())
+            Segment(piece, (match_style if is_match else style) + self.look(looks))
+            for piece, is_match, looks in cut(line.text, marks, line.paints)
         ]
 
     def watch_filtering(self, filtering: bool) -> None:
