@@ -36,7 +36,9 @@ class PlaybookTree(Tree[Branch]):
         self.show_guides = not plain
         usual = Tree[object].ICON_NODE, Tree[object].ICON_NODE_EXPANDED
         self.ICON_NODE, self.ICON_NODE_EXPANDED = ("> ", "v ") if plain else usual
-        self._plain = plain
+        if plain != self._plain:
+            self._plain = plain
+            self._relabel(self.root, 0)
 
     def show_playbook(self, playbook: Playbook) -> None:
         """Show another tree, as a person has edited it; the same one stays as it is, walked to wherever it was."""
@@ -70,6 +72,13 @@ class PlaybookTree(Tree[Branch]):
         for branch in self._playbook.node[at.data[1]].answers.items():
             is_leaf = not self._playbook.node[branch[1]].answers
             self._grow(at.add("", data=branch, allow_expand=not is_leaf))
+
+    def _relabel(self, node: TreeNode[Branch], depth: int) -> None:
+        assert node.data is not None
+        is_taken = self._taken[depth : depth + 1] == [node.data]
+        node.set_label(self._label(node.data, is_taken))
+        for child in node.children:
+            self._relabel(child, depth + 1 if is_taken else len(self._taken))
 
     def _label(self, branch: Branch, is_taken: bool) -> Text:
         answer, name = branch

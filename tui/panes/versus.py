@@ -53,7 +53,8 @@ class VersusPane(Pane):
     ]
     DEFAULT_CSS = """
     VersusPane Horizontal { height: 1fr; display: none; }
-    VersusPane Horizontal LineChart { width: 1fr; }
+    VersusPane Horizontal LineChart { width: 1fr; margin-right: 1; }
+    VersusPane Horizontal #difference { margin-right: 0; }
     VersusPane VerticalScroll { height: 1fr; overflow-x: auto; }
     VersusPane #table { width: auto; }
     VersusPane.-tall Horizontal { display: block; }
@@ -137,7 +138,9 @@ class VersusPane(Pane):
         difference.x_range = across
         difference.levels = [Level(0.0, "equal")]
         difference.series = [
-            Series(f"Δ {view.id}", *_difference(view, reference), look) for view, look in left if reference
+            Series(self.say(f"Δ {view.id}").plain, *_difference(view, reference), look)
+            for view, look in left
+            if reference
         ]
 
     def _verdict(self, scene: Scene, runs: Sequence[RunView]) -> Iterator[Content]:
