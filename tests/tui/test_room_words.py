@@ -13,6 +13,7 @@ from textual.containers import VerticalScroll
 from engine.run.runs_file import RunsFile
 from engine.run.state import Status
 from tui.acts import prepare
+from tui.control.journal import Decision
 from tui.panes.decision_tree import DecisionTreePane
 from tui.panes.gates import GatesPane
 from tui.panes.preflight import PreflightPane
@@ -141,3 +142,22 @@ async def test_an_evaluation_beside_a_training_says_that_its_latency_is_the_mach
         busy = replace(scene, views=(replace(scene.selected, status=Status.RUNNING),))
         assert "P95 is measured while mamba_s-0001 runs" in prepare("evaluate", busy, app.actions).plan[0]
         assert "P95" not in prepare("align", busy, app.actions).plan[0]
+
+
+@pytest.mark.parametrize(("size", "named"), [((80, 24), False), ((160, 45), True)])
+@pytest.mark.usefixtures("recorded_runs")
+async def test_an_undo_leaves_room_for_the_state(runs_file: RunsFile, size: tuple[int, int], named: bool) -> None:
+    """However long the title of the fix is that can be undone."""
+    title = "A residual over the context mean, with its temperature halved and the batch doubled"
+    app = open_app(runs_file)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        assert app.scene is not None
+        undo = Decision(who="person", action="restart", fix=title)
+        strip = app.screen.query_one(StatusStrip)
+        strip.scene = replace(app.scene, undo=undo, undo_left_s=9.0)
+        words = str(strip.render())
+        assert "u undoes" in words[: size[0]]
+        assert "FINISHED" in words[: size[0]]
+        assert "MISSED" in words[: size[0]]
+        assert (title[:20] in words) is named

@@ -14,6 +14,7 @@ from tui.control.views import RunView
 from tui.keymap import key_of
 from tui.panes.empty import no_run
 from tui.panes.words import number, say, status_mark, verdict_mark
+from tui.text import clean, shorten
 from tui.widgets.steady_text import SteadyText
 
 _LABELS_FROM_WIDTH = 110
@@ -21,6 +22,9 @@ _LABELS_FROM_WIDTH = 110
 
 _HEADING_FROM_WIDTH = 200
 """Narrower ones leave out where val_cosine is heading: the decision tree says it."""
+
+_FIX_CHARS = 32
+"""Of a fix's title: the state behind it matters more."""
 
 
 class StatusStrip(SteadyText):
@@ -63,7 +67,8 @@ class StatusStrip(SteadyText):
             yield say(no_run(scene), plain=self.plain)
             return
         if scene.undo is not None:
-            words = f"{key_of('act.undo', scene.keys)} undoes {scene.undo.fix} ({scene.undo_left_s:.0f} s)"
+            what = "" if is_narrow else f" {shorten(clean(scene.undo.fix), _FIX_CHARS)}"
+            words = f"{key_of('act.undo', scene.keys)} undoes{what} ({scene.undo_left_s:.0f} s)"
             yield say(words, "bold $text-warning", plain=self.plain)
         yield say(run.id, "bold", plain=self.plain)
         yield status_mark(run.status, plain=self.plain)
