@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from engine.data.corpus import FloatArray, IndexArray, unit_rows
+from engine.data.corpus import FloatArray, IndexArray
 from engine.data.npz import open_npz
 from engine.data.payload_corpus import UNKNOWN_EMBEDDER, PayloadKeys
+from engine.data.vector_files import unit_rows
 from engine.run.convert import ConfigError
 
 MEAN_AT_LEAST = 0.98

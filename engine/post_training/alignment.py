@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import SHORTEST, FloatArray
+from engine.data.corpus import FloatArray
+from engine.data.vector_files import SHORTEST
 from engine.evaluation.metrics import Ranks, mrr_at_k
 from engine.evaluation.paired import measures_of, paired_lifts
 from engine.evaluation.retrieval import search_exactly

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import SHORTEST, FloatArray, IndexArray
+from engine.data.corpus import FloatArray, IndexArray
+from engine.data.vector_files import SHORTEST
 from engine.evaluation.baselines import Queries
 from engine.run.heads import FeatureSet
 
