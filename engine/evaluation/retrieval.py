@@ -1,4 +1,4 @@
-"""Search over all chunks of a corpus: exact, and on a FAISS index.
+"""Search over all chunks of a corpus on a FAISS index.
 
 Exact search judges the model; the index is what a service would use, so it is timed and held against exact search.
 An index is cached in a folder with a manifest that names the corpus and the digest of the index file: an index of other
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,8 +37,6 @@ _POINTS_PER_LIST = 39
 """Below this FAISS warns that centroids are badly estimated; also the sample it is trained on, per list."""
 _ROUNDS = 5
 """Of k-means. FAISS's default of 10 takes twice as long for .974 instead of .973 recall on the embedded corpus."""
-_SCORES_AT_ONCE = 1 << 24
-"""Scores held at once by exact search: 64 MB."""
 _WARM_UP = 20
 
 
@@ -53,63 +50,6 @@ class IndexManifest(Struct, frozen=True, kw_only=True):
     dim: int
     num_chunks: int
     index_sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ExactResult:
-    """Exact search of queries whose truth is known."""
-
-    ranks: Ranks
-    """(Q,) int64: of the truth, own context chunks left out; 0 for a query that is not finite."""
-    ranks_with_context: Ranks
-    """(Q,) int64: the same with the own context chunks among the candidates."""
-    top: IndexArray
-    """(Q, K) int64: the best chunks, best first, own context chunks among them, the truth behind those that score the
-    same, as in its rank; -1 for a query that is not finite."""
-
-
-def search_exactly(
-    vectors: FloatArray, queries: FloatArray, truths: IndexArray, contexts: IndexArray, *, k: int
-) -> ExactResult:
-    """Rank the truth of every query among all chunks.
-
-    A chunk that scores the same as the truth ranks before it: a predictor that cannot tell chunks apart finds nothing.
-
-    Args:
-        vectors: (N, D) float32 unit vectors of the corpus.
-        queries: (Q, D) float32.
-        truths: (Q,) int64, the chunk each query should find.
-        contexts: (Q, L) int64, the chunks each query was made from, each once, -1 for one that is no chunk; the truth
-            is not among them.
-        k: how many of the best chunks to give; 0 for none. At most N.
-    """
-    num_queries = len(queries)
-    ranks, ranks_with_context = np.zeros(num_queries, np.int64), np.zeros(num_queries, np.int64)
-    top = np.full((num_queries, k), -1, np.int64)
-    finite = np.flatnonzero(np.isfinite(queries).all(axis=1))
-    block = max(1, _SCORES_AT_ONCE // len(vectors))
-    for start in range(0, len(finite), block):
-        rows = finite[start : start + block]
-        scores = queries[rows] @ vectors.T  # (B, N)
-        bars = np.take_along_axis(scores, truths[rows, None], axis=1)
-        own_context = np.take_along_axis(scores, np.maximum(contexts[rows], 0), axis=1)
-        ranks_with_context[rows] = np.count_nonzero(scores >= bars, axis=1)  # the truth itself makes it start at 1
-        ranks[rows] = ranks_with_context[rows] - np.count_nonzero((own_context >= bars) & (contexts[rows] >= 0), axis=1)
-        if k:
-            np.put_along_axis(scores, truths[rows, None], np.nextafter(bars, np.float32(-np.inf)), axis=1)
-            top[rows] = _best(scores, k)
-    return ExactResult(ranks, ranks_with_context, top)
-
-
-def search_flat(vectors: FloatArray, queries: FloatArray, k: int) -> IndexArray:
-    """(Q, k) int64: the exactly best chunks of (Q, D) queries, best first; -1 for a query that is not finite."""
-    found = np.full((len(queries), k), -1, np.int64)
-    finite = np.flatnonzero(np.isfinite(queries).all(axis=1))
-    block = max(1, _SCORES_AT_ONCE // len(vectors))
-    for start in range(0, len(finite), block):
-        rows = finite[start : start + block]
-        found[rows] = _best(queries[rows] @ vectors.T, k)
-    return found
 
 
 class ChunkIndex:
@@ -270,15 +210,6 @@ def shared_share(found: IndexArray, exact: IndexArray) -> float | None:
     """Mean share of the exact results that were found; None without a query. Both (Q, K) int64, -1 for none."""
     shares = [np.isin(right, left).mean() for left, right in zip(found, exact, strict=True) if (right >= 0).all()]
     return float(np.mean(shares)) if shares else None
-
-
-def _best(scores: FloatArray, k: int) -> IndexArray:
-    """(B, k) columns of the largest scores, best first."""
-    import torch
-
-    # numpy's argpartition orders an int64 for every score: 0.37 s where this takes 0.04 (682 queries, 21,805 chunks)
-    columns: IndexArray = torch.topk(torch.from_numpy(scores), k, dim=1).indices.numpy()
-    return columns
 
 
 def _searchable(index: Any, kind: IndexKind, vectors: FloatArray) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 from engine.data.corpus import open_corpus
 from engine.data.windows import CorpusWindows
-from engine.evaluation.retrieval import search_exactly
+from engine.evaluation.exact import search_exactly
 from engine.models.floors import RIDGE_L2
 from engine.preflight.references import (
     describe_direction,
