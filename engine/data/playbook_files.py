@@ -166,8 +166,7 @@ def find_contexts(contexts: FloatArray, truths: IndexArray, keys: PayloadKeys, v
     cosines = np.einsum("qld,qld->ql", contexts, vectors[np.maximum(found, 0)])
     found = np.where((found >= 0) & (cosines >= SAME_VECTOR), found, -1)
     asked = np.argwhere(found < 0)
-    query, place = asked.T
-    found[query, place] = _same_vectors(contexts[query, place], vectors)
+    found[*asked.T] = _same_vectors(contexts[*asked.T], vectors)
     found[found == truths[:, None]] = -1
     for place in range(1, length):  # a chunk counts once, however often the context holds it
         repeated = (found[:, :place] == found[:, place, None]).any(axis=1)
@@ -187,7 +186,8 @@ def _same_vectors(wanted: FloatArray, vectors: Vectors) -> IndexArray:
             nearest = scores.argmax(axis=1)
             found = scores[np.arange(len(rows)), nearest]
             better = (found > cosines[rows]) | ((found >= SAME_VECTOR) & (best[rows] < 0))
-            best[rows[better]], cosines[rows[better]] = first + nearest[better], found[better]
+            best[rows[better]] = nearest[better] + first
+            cosines[rows[better]] = found[better]
     return best
 
 

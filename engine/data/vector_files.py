@@ -1,19 +1,17 @@
 """The rows of one .npy file, or of several that follow one another, as one matrix that is read where it lies.
 
-Consecutive rows are read with calls, not through a memory map: that is as fast, keeps the files' pages out of this
-process's memory, and finds a file that was cut short instead of being killed by it. Scattered rows are gathered from
-maps.
+Rows are read with calls, not through a memory map: that is as fast, keeps the files' pages out of this process's
+memory, and finds a file that was cut short instead of being killed by it.
 
 Legend: N rows of all files, F files, B runs, D vector width.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +75,7 @@ class VectorFiles:
         flat = rows.reshape(-1)
         if len(flat) and flat[-1] - flat[0] == len(flat) - 1 and (np.diff(flat) == 1).all():
             return self.range(int(flat[0]), int(flat[-1]) + 1).reshape(*rows.shape, self.dim)
-        gathered = np.empty((len(flat), self.dim), self.dtype)
-        file_of = np.searchsorted(self.first_row, flat, side="right") - 1
-        for file in np.unique(file_of).tolist():
-            here = np.flatnonzero(file_of == file)
-            gathered[here] = self._opened(file).mapped[flat[here] - self.first_row[file]]
-        return gathered.reshape(*rows.shape, self.dim)
+        return self.runs(flat, 1).reshape(*rows.shape, self.dim)
 
     def range(self, start: int, stop: int) -> StoredRows:
         """(stop - start, D) consecutive rows, 0 <= start <= stop <= N, whatever files they lie in."""
@@ -137,18 +130,6 @@ class _OpenFile:
                     "Import the corpus again."
                 )
             done += more
-
-    @cached_property
-    def mapped(self) -> StoredRows:
-        """(rows, D) the file as it lies on the disk."""
-        try:
-            raw = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-            flat = np.frombuffer(raw, self._dtype, self._shape[0] * self._shape[1], self._offset)
-        except ValueError as error:
-            raise ConfigError(
-                f"{self._path}: was cut short while it was in use ({error}). Import the corpus again."
-            ) from None
-        return flat.reshape(self._shape)
 
 
 def map_vectors(path: Path) -> np.memmap[Any, Any]:
