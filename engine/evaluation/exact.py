@@ -19,7 +19,7 @@ from engine.evaluation.metrics import Ranks
 
 CHUNKS_AT_ONCE = 1 << 16
 """M: chunks of a block; 200 MB of 768 numbers."""
-_SCORES_AT_ONCE = 1 << 24
+SCORES_AT_ONCE = 1 << 24
 """Scores held at once: 64 MB."""
 
 
@@ -131,7 +131,7 @@ def _scores(
     Yields:
         (B,) queries, (B, M) scores, which may be written to, and the number of the block's first chunk.
     """
-    size = max(1, _SCORES_AT_ONCE // max(1, min(len(vectors), CHUNKS_AT_ONCE)))
+    size = max(1, SCORES_AT_ONCE // max(1, min(len(vectors), CHUNKS_AT_ONCE)))
     portions = [rows[start : start + size] for start in range(0, len(rows), size)]
     for first in range(0, len(vectors), CHUNKS_AT_ONCE):
         last = min(first + CHUNKS_AT_ONCE, len(vectors))

@@ -90,6 +90,7 @@ def corpus_inputs(source: CorpusWindows, split: Split, config: EvalConfig, cache
         vectors=vectors,
         open_index=lambda choice, nlist: open_index(corpus, vectors, cache, choice=choice, nlist=nlist),
         embedder=corpus.manifest.embedder,
+        notes=_note_disk(vectors),
     )
 
 
@@ -125,7 +126,7 @@ def playbook_inputs(files: PlaybookFiles, *, dim: int, context: int, config: Eva
     check_whole(files.eval_npz)
     keys, vectors = payload_keys(corpus), corpus.searchable()
     truths = find_truths(windows, keys)
-    notes = _doubts(files, windows, corpus, truths, vectors)
+    notes = [*_doubts(files, windows, corpus, truths, vectors), *_note_disk(vectors)]
     asked = sample_queries(np.flatnonzero(truths >= 0), config.limit, config.seed)
     contexts, targets = windows.gather(asked)
     contexts = contexts[:, -context:]
@@ -203,6 +204,16 @@ def _doubts(
             "say --allow-misaligned to evaluate all the same."
         )
     return [*doubts, f"truth to payload cosine: mean {mean:.3f}, 5th percentile {p5:.3f}"]
+
+
+def _note_disk(vectors: Vectors) -> list[str]:
+    """What a reader of the latency should know."""
+    if isinstance(vectors, np.ndarray):
+        return []
+    return [
+        f"the vectors would take {4 * vectors.size / 1e9:.1f} GB of memory, so they are searched from the disk: the "
+        "latency of an index of codes includes reading its candidates"
+    ]
 
 
 def _encoder(windows: EvalWindows, corpus: Corpus) -> str:

@@ -37,13 +37,13 @@ from engine.run.evals import IndexOrigin
 from engine.run.files import clear_temporaries, write_atomically
 
 INDEX_FILE = "index.faiss"
-_POINTS_PER_LIST = 39
+POINTS_PER_LIST = 39
 """Below this FAISS warns that centroids are badly estimated; also the sample it is trained on, per list."""
 MAX_LISTS = 1 << 15
 """Learning their centroids takes 4 GB of memory at 768 dimensions, however many chunks there are."""
-_ROUNDS = 5
+ROUNDS = 5
 """Of k-means. FAISS's default of 10 takes twice as long for .974 instead of .973 recall on the embedded corpus."""
-_LEAST_SAMPLE = 1 << 16
+LEAST_SAMPLE = 1 << 16
 """Chunks that an index in parts learns from, if there are so many: as many as FAISS takes for codes."""
 _INDEX_NAME = re.compile(r"index\.faiss|part-[0-9]{4,}\.faiss")
 _WARM_UP = 20
@@ -200,7 +200,7 @@ def choose_nlist(num_chunks: int) -> int:
     """Lists of an index: the power of two nearest to 4 sqrt(N), at most MAX_LISTS, fewer where lists would be too small
     to train."""
     nlist = min(MAX_LISTS, 1 << max(0, round(np.log2(4 * np.sqrt(num_chunks)))))
-    while nlist > 1 and nlist * _POINTS_PER_LIST > num_chunks:
+    while nlist > 1 and nlist * POINTS_PER_LIST > num_chunks:
         nlist //= 2
     return int(nlist)
 
@@ -257,7 +257,7 @@ def _build_in_parts(vectors: Vectors, kind: IndexKind, nlist: int, wanted: Index
             home,
             train=lambda sample: _train(sample, kind, nlist),
             finish=_finish,
-            num_sampled=max(nlist * _POINTS_PER_LIST, _LEAST_SAMPLE),
+            num_sampled=max(nlist * POINTS_PER_LIST, LEAST_SAMPLE),
             write_manifest=write_manifest,
         )
     except (OSError, RuntimeError) as error:  # FAISS reports a full or read-only disk as RuntimeError
@@ -286,8 +286,8 @@ def _train(vectors: FloatArray, kind: IndexKind, nlist: int) -> Any:
     quantizer = faiss.IndexFlatIP(dim)
     index = faiss.IndexIVFFlat(quantizer, dim, nlist, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = 0
-    index.cp.niter = _ROUNDS
-    index.cp.max_points_per_centroid = _POINTS_PER_LIST
+    index.cp.niter = ROUNDS
+    index.cp.max_points_per_centroid = POINTS_PER_LIST
     index.train(vectors)  # the centroids; both kinds have the same
     return index if kind == "flat" else train_fastscan(vectors, quantizer, nlist)
 

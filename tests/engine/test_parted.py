@@ -13,14 +13,18 @@ import msgspec
 import numpy as np
 import pytest
 
+from engine.data import corpus as corpus_module
 from engine.data.corpus import Corpus, LazyVectors
 from engine.data.importers import import_corpus
+from engine.data.split import split_windows
 from engine.data.windows import CorpusWindows
 from engine.evaluation import parted
 from engine.evaluation.baselines import Payload, Queries, measure
 from engine.evaluation.exact import search_flat
+from engine.evaluation.inputs import corpus_inputs
 from engine.evaluation.retrieval import open_index, shared_share
 from engine.run.convert import ConfigError
+from engine.run.settings import EvalConfig
 from tests.reference.peak_memory import peak_kilobytes
 from tests.reference.small_corpus import make_corpus, walk, write_articles
 
@@ -145,6 +149,7 @@ import sys
 from pathlib import Path
 from engine.data.corpus import LazyVectors, open_corpus
 from engine.evaluation import parted
+from engine.evaluation.inputs import corpus_inputs
 from engine.evaluation.retrieval import open_index
 parted.PART_BYTES, parted._CHUNKS_AT_ONCE = int(sys.argv[3]), 4096
 corpus = open_corpus(Path(sys.argv[1]))
@@ -168,6 +173,17 @@ def test_a_build_that_was_killed_leaves_nothing_that_is_trusted(corpus: Corpus, 
     assert (index.origin, index.reason) == ("built", "none was kept")
     (home,) = (tmp_path / "i").iterdir()
     assert sorted(path.name for path in home.iterdir()) == ["manifest.json", "part-0000.faiss"]
+
+
+def test_an_evaluation_from_the_disk_says_so(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = CorpusWindows(corpus, 3)
+    split = split_windows(source, val_share=0.1, test_share=0.1, seed=0)
+    assert corpus_inputs(source, split, EvalConfig(), tmp_path).notes == []
+    monkeypatch.setattr(corpus_module, "IN_MEMORY", 1000)
+    inputs = corpus_inputs(source, split, EvalConfig(), tmp_path)
+    assert isinstance(inputs.vectors, LazyVectors)
+    assert "searched from the disk" in inputs.notes[0]
+    assert inputs.open_index("auto", None).origin == "built"
 
 
 @pytest.mark.slow
