@@ -26,8 +26,10 @@ from engine.data.corpus import FloatArray, IndexArray, Vectors, file_sha256
 from engine.run.files import sync_folder
 from engine.run.process import identify
 
-PART_BYTES = 1 << 28
-"""Of the lists of a part. They are twice that while they grow."""
+PART_BYTES = 1 << 30
+"""Of the lists of a part, which take twice that while they grow. Smaller parts would repeat the centroids more often."""
+ID_BYTES = 8
+"""Of a chunk's number in a list."""
 _CHUNKS_AT_ONCE = 1 << 14
 _WORKPLACE = re.compile(r"\..+\.([0-9]+)\.building")
 
@@ -82,7 +84,7 @@ def build_parts(
         empty = train(_sample(vectors, num_sampled))
         trained = workplace / "trained"
         faiss.write_index(empty, str(trained))
-        rows = max(1, PART_BYTES // (int(empty.code_size) + 8))
+        rows = rows_of_part(int(empty.code_size))
         del empty
         digests = {}
         for number, first in enumerate(range(0, len(vectors), rows)):
@@ -102,6 +104,11 @@ def build_parts(
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
     sync_folder(home.parent)
+
+
+def rows_of_part(code_bytes: int) -> int:
+    """Chunks of a part, by the bytes that each has in a list besides its number."""
+    return max(1, PART_BYTES // (code_bytes + ID_BYTES))
 
 
 def open_parts(files: list[Path]) -> PartedIndex:
