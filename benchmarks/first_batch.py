@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data.corpus import MANIFEST, Manifest, file_sha256
+from engine.data.corpus import file_sha256
+from engine.data.manifest import MANIFEST, Manifest
 
 CHUNKS_EACH = 40
 BATCH = (256, 4)

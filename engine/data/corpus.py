@@ -1,8 +1,9 @@
 """A corpus: chunk vectors in reading order, memory-mapped, with the articles they come from.
 
 A corpus is a folder of `manifest.json`, `vectors_*.npy` (one row a chunk) and `articles.jsonl` or `articles.jsonl.gz`
-(one article a line, chunks in reading order). Row i of the vectors is chunk i, counted through the articles in file
-order. Every chunk is stored once; windows are gathered from it.
+(one article a line, chunks in reading order), or of shards that hold such files (`engine.data.manifest`). Row i of the
+vectors is chunk i, counted through the articles in file order and through the shards. Every chunk is stored once;
+windows are gathered from it.
 
 Legend: N chunks, A articles, D vector width.
 """
@@ -11,57 +12,32 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
-import re
-import weakref
-from collections.abc import Iterator
-from functools import cached_property
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, NamedTuple
+from typing import IO, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from engine.data.manifest import MANIFEST, CorpusPart, Manifest, corpus_parts, read_manifest
+from engine.data.vector_files import VectorFiles, unit_rows
 from engine.run.convert import ConfigError
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
 
-MANIFEST = "manifest.json"
-MAX_MANIFEST = 1 << 20
-"""A manifest is a page; a larger file is something else."""
 MAX_LINE = 16 << 20
 """Bytes of an article's line. Also what a compressed file may unpack to before it is looked at."""
-SHORTEST = 1e-6
-"""A vector shorter than this has no direction."""
+IN_MEMORY = 4 << 30
+"""Bytes that a corpus's vectors may take to be searched from memory; larger ones are read block by block."""
 _ROWS_AT_ONCE = 8192
-
-_FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-
-
-class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a corpus comes from and what its files must be; `manifest.json`."""
-
-    schema: Literal[1] = 1
-    name: str
-    embedder: str
-    """The encoder's id. Vectors of different encoders cannot be compared, whatever their width."""
-    norm: Literal["l2_once", "none"]
-    """`l2_once`: normalised when they were made. `none`: raw; they are normalised when they are read."""
-    metric: Literal["ip"] = "ip"
-    """Inner product; of unit vectors, so the cosine."""
-    dim: Annotated[int, Meta(ge=1, le=65_536)]
-    num_chunks: Annotated[int, Meta(ge=2)]
-    num_articles: Annotated[int, Meta(ge=1)]
-    dtype: Literal["int8", "float16", "float32"]
-    """How the vectors are stored. int8 rows keep the direction only: the vector is `row / |row|`."""
-    source: str = ""
-    licence: str = ""
-    files: dict[_FileName, Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]]
-    """sha256 by file name."""
-
+_TEXTS_KEPT = 2
+"""Parts whose texts stay in memory."""
 
 _ARTICLE = 'articles: {"title": ..., "topic": ..., "chunks": [...]}'
 
@@ -83,38 +59,52 @@ class _UnreadArticle(Struct, frozen=True):
     topic: str = ""
 
 
-class _ArticleShape(NamedTuple):
-    """An article without its texts, which a `Raw` would keep in memory: what opening a corpus needs."""
+class _Outline:
+    """Articles without their texts: what opening a corpus needs."""
 
-    title: str
-    topic: str
-    num_chunks: int
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+        self.topics: dict[str, int] = {}
+        """Numbers in the order of their first occurrence."""
+        self.topic_of_article = array("i")
+        self.lengths = array("i")
+
+    def add(self, path: Path) -> int:
+        """Read the articles of a file; returns their chunks."""
+        first = len(self.lengths)
+        for line in read_lines(path, _UnreadArticle):
+            self.titles.append(line.title)
+            self.topic_of_article.append(self.topics.setdefault(line.topic, len(self.topics)))
+            self.lengths.append(len(line.chunks))
+        return sum(self.lengths[first:])
 
 
 class Corpus:
     """Chunk vectors and what is known of them. Made by `open_corpus`."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest, stored: np.memmap[Any, Any], shapes: list[_ArticleShape]
+        self, folder: Path, manifest: Manifest, parts: list[CorpusPart], stored: VectorFiles, outline: _Outline
     ) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.parts = parts
+        """Its shards; the whole corpus where it is in one piece."""
         self.num_chunks = manifest.num_chunks
         self.dim = manifest.dim
-        self.titles = [shape.title for shape in shapes]
-        self.topics = sorted({shape.topic for shape in shapes})
+        self.titles = outline.titles
+        self.topics = sorted(outline.topics)
         """Names of the topics; `topic_of_article` indexes them."""
-        numbers = {topic: number for number, topic in enumerate(self.topics)}
-        self.topic_of_article = np.array([numbers[shape.topic] for shape in shapes], np.int32)
+        sorted_of = np.argsort(np.argsort(np.array(list(outline.topics), object)))
+        self.topic_of_article = sorted_of[np.array(outline.topic_of_article, np.int32)].astype(np.int32)
         """(A,) int32."""
-        lengths = np.array([shape.num_chunks for shape in shapes], np.int64)
-        self.article_of_chunk = np.repeat(np.arange(len(shapes), dtype=np.int32), lengths)
+        lengths = np.array(outline.lengths, np.int64)
+        self.article_of_chunk = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         """(N,) int32."""
         self.first_chunk = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         """(A + 1,) int64: article a holds chunks first_chunk[a] to first_chunk[a + 1] - 1."""
-        self._stored = stored
-        self._start: int = stored.offset
-        """Bytes of the file before its first vector."""
+        self.stored = stored
+        """(N, D) rows as they lie in the files, before they are normalised."""
+        self._texts_of = lru_cache(_TEXTS_KEPT)(lambda part: list(_texts(parts[part].articles)))
 
     @cached_property
     def sha256(self) -> str:
@@ -133,14 +123,11 @@ class Corpus:
         Raises:
             ConfigError: a vector is zero or not finite; its chunk is named.
         """
-        gathered = self._stored[chunks].astype(np.float32)
-        return unit_rows(gathered, lambda row: f"{self.vectors_file}: chunk {int(chunks.reshape(-1)[row])}")
+        gathered = self.stored.rows(chunks).astype(np.float32, copy=False)
+        return unit_rows(gathered, lambda row: self._name(int(chunks.reshape(-1)[row])))
 
     def stretches(self, first: IndexArray, length: int) -> FloatArray:
         """Unit vectors of runs of consecutive chunks.
-
-        Read with a call a run, not through the memory map: that is as fast, keeps the file's pages out of this
-        process's memory, and finds a file that was cut short instead of being killed by it.
 
         Args:
             first: (B,) int64, the first chunk of each run.
@@ -150,21 +137,10 @@ class Corpus:
             (B, length, D) float32, each vector of length 1.
 
         Raises:
-            ConfigError: a vector is zero or not finite, or the file has become shorter.
+            ConfigError: a vector is zero or not finite, or a file has become shorter.
         """
-        runs = np.empty((len(first), length, self.dim), self._stored.dtype)
-        row_bytes = self.dim * runs.itemsize
-        for run, chunk in zip(runs, first.tolist(), strict=True):
-            if os.preadv(self._descriptor, [run.data], self._start + chunk * row_bytes) != length * row_bytes:
-                raise ConfigError(
-                    f"{self.vectors_file}: ends before chunk {chunk + length}: it was cut short while it was in use. "
-                    "Import the corpus again."
-                )
-
-        def name(row: int) -> str:
-            return f"{self.vectors_file}: chunk {int(first[row // length]) + row % length}"
-
-        return unit_rows(runs.astype(np.float32), name)
+        runs = self.stored.runs(first, length).astype(np.float32, copy=False)
+        return unit_rows(runs, lambda row: self._name(int(first[row // length]) + row % length))
 
     def all_vectors(self) -> FloatArray:
         """(N, D) float32 unit vectors of the whole corpus, in chunk order; 4 * N * D bytes of memory."""
@@ -174,30 +150,58 @@ class Corpus:
             vectors[rows] = self.vectors(rows)
         return vectors
 
+    def searchable(self) -> Vectors:
+        """(N, D) float32 unit vectors to search: from memory where they take IN_MEMORY bytes or less."""
+        return self.all_vectors() if 4 * self.num_chunks * self.dim <= IN_MEMORY else LazyVectors(self)
+
     def text(self, chunk: int) -> str:
-        """The text of a chunk; the first call reads them all."""
-        return self._texts[chunk]
+        """The text of a chunk. The first call reads all texts of its part; those of the last two parts are kept."""
+        part = int(np.searchsorted(self.stored.first_row, chunk, side="right")) - 1
+        return self._texts_of(part)[chunk - int(self.stored.first_row[part])]
 
-    @property
-    def vectors_file(self) -> Path:
-        """The file of vectors."""
-        return self.folder / _find_file(self.folder, self.manifest, r"vectors_\w+\.npy")
+    def texts(self, chunks: Sequence[int]) -> dict[int, str]:
+        """Texts by chunk, of any chunks: each part that holds one is read once, and nothing else of it is kept."""
+        wanted, found = sorted(set(chunks)), dict[int, str]()
+        numbers = np.searchsorted(wanted, self.stored.first_row)
+        for part, first in enumerate(self.stored.first_row[:-1].tolist()):
+            here = iter(wanted[numbers[part] : numbers[part + 1]])
+            texts, place = _texts(self.parts[part].articles) if numbers[part] < numbers[part + 1] else iter(()), first
+            for chunk in here:
+                found[chunk] = next(islice(texts, chunk - place, None))
+                place = chunk + 1
+        return found
 
-    @property
-    def articles_file(self) -> Path:
-        """The file of articles."""
-        return self.folder / _find_file(self.folder, self.manifest, r"articles\.jsonl(\.gz)?")
+    def read_articles(self) -> Iterator[Article]:
+        """All articles, in order."""
+        for part in self.parts:
+            yield from read_articles(part.articles)
 
-    @cached_property
-    def _descriptor(self) -> int:
-        """The file of vectors, open for as long as this corpus is there."""
-        descriptor = os.open(self.vectors_file, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, descriptor)
-        return descriptor
+    def _name(self, chunk: int) -> str:
+        return f"{self.stored.file_of(chunk)}: chunk {chunk}"
 
-    @cached_property
-    def _texts(self) -> list[str]:
-        return [text for article in read_articles(self.articles_file) for text in article.chunks]
+
+class LazyVectors:
+    """Unit vectors of a corpus that are read when they are asked for, in the way an array of them is."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        self.shape = (corpus.num_chunks, corpus.dim)
+        self.size = corpus.num_chunks * corpus.dim
+        """Numbers in all of them."""
+
+    def __len__(self) -> int:
+        """N."""
+        return self.shape[0]
+
+    def __getitem__(self, chunks: slice | IndexArray) -> FloatArray:
+        """(..., D) float32 of a range of chunks, or of chunk numbers of any shape."""
+        if isinstance(chunks, slice):
+            chunks = np.arange(*chunks.indices(len(self)), dtype=np.int64)
+        return self._corpus.vectors(chunks)
+
+
+Vectors = FloatArray | LazyVectors
+"""(N, D) float32 unit vectors, in memory or on the disk."""
 
 
 def open_corpus(folder: Path) -> Corpus:
@@ -209,29 +213,30 @@ def open_corpus(folder: Path) -> Corpus:
         ConfigError: the manifest or a file is missing, damaged, truncated, or not what the manifest says.
     """
     manifest = read_manifest(folder)
-    vectors_file = folder / _find_file(folder, manifest, r"vectors_\w+\.npy")
-    stored = map_vectors(vectors_file)
-    expected = ((manifest.num_chunks, manifest.dim), np.dtype(manifest.dtype))
-    if (stored.shape, stored.dtype) != expected:
+    parts = corpus_parts(folder, manifest)
+    stored = VectorFiles([part.vectors for part in parts])
+    expected = (manifest.num_chunks, manifest.dim), np.dtype(manifest.dtype)
+    if ((len(stored), stored.dim), stored.dtype) != expected:
+        where = parts[0].vectors if len(parts) == 1 else f"{folder}, all {len(parts)} shards"
         raise ConfigError(
-            f"{vectors_file}: holds {stored.shape} {stored.dtype}, but {MANIFEST} says {expected[0]} {expected[1]}. "
-            "Import the corpus again with `lvm-engine data import`."
+            f"{where}: holds {(len(stored), stored.dim)} {stored.dtype}, but {MANIFEST} says {expected[0]} "
+            f"{expected[1]}. Import the corpus again with `lvm-engine data import`."
         )
-    if not stored.flags.c_contiguous:
+    outline = _Outline()
+    for part, count in zip(parts, stored.counts, strict=True):
+        found = outline.add(part.articles)
+        if len(parts) > 1 and found != count:
+            raise ConfigError(
+                f"{part.articles}: holds articles with {found:,} chunks, but {part.vectors.name} beside it {count:,} "
+                "vectors: it was cut short or belongs to other vectors. Restore the shard, or import the corpus again."
+            )
+    num_articles, num_chunks = len(outline.lengths), sum(outline.lengths)
+    if (num_articles, num_chunks) != (manifest.num_articles, manifest.num_chunks):
         raise ConfigError(
-            f"{vectors_file}: is stored column by column, so that no vector can be read by itself. Save it with "
-            "numpy.save(path, numpy.ascontiguousarray(vectors)), or import the corpus again."
-        )
-    articles_file = folder / _find_file(folder, manifest, r"articles\.jsonl(\.gz)?")
-    lines = read_lines(articles_file, _UnreadArticle)
-    shapes = [_ArticleShape(line.title, line.topic, len(line.chunks)) for line in lines]
-    found = sum(shape.num_chunks for shape in shapes)
-    if (len(shapes), found) != (manifest.num_articles, manifest.num_chunks):
-        raise ConfigError(
-            f"{articles_file}: holds {len(shapes):,} articles with {found:,} chunks, but {MANIFEST} says "
+            f"{parts[-1].articles}: holds {num_articles:,} articles with {num_chunks:,} chunks, but {MANIFEST} says "
             f"{manifest.num_articles:,} with {manifest.num_chunks:,}: it was cut short or belongs to other vectors."
         )
-    return Corpus(folder, manifest, stored, shapes)
+    return Corpus(folder, manifest, parts, stored, outline)
 
 
 def verify_corpus(corpus: Corpus) -> None:
@@ -265,59 +270,6 @@ def check_digests(corpus: Corpus) -> None:
             )
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a corpus folder.
-
-    Raises:
-        ConfigError: it is missing, or not a manifest.
-    """
-    path = folder / MANIFEST
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_MANIFEST + 1)
-        if len(raw) > MAX_MANIFEST:
-            raise ConfigError(f"{path}: larger than {MAX_MANIFEST:,} bytes; this is not a manifest.")
-        return msgspec.json.decode(raw, type=Manifest)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}). A corpus folder is made by `lvm-engine data import`."
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not a corpus manifest: {error}.") from None
-
-
-def map_vectors(path: Path) -> np.memmap[Any, Any]:
-    """Memory-map a .npy file of two dimensions. Its header is held against the file's size before anything is read.
-
-    Raises:
-        ConfigError: it is missing, truncated, pickled, not 2-d, or not int8, float16, float32 or float64.
-    """
-    try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError, MemoryError) as error:
-        raise ConfigError(
-            f"{path}: cannot be mapped as a plain .npy array ({error}). It may be truncated or hold pickled objects; "
-            "save it with numpy.save(path, array) from an array of numbers."
-        ) from None
-    if not isinstance(stored, np.memmap):
-        raise ConfigError(f"{path}: is an archive, not a .npy array. Name it .npz, or save one array with numpy.save.")
-    check_vectors(stored, str(path))
-    return stored
-
-
-def check_vectors(stored: npt.NDArray[Any], where: str) -> None:
-    """Refuse what cannot be chunk vectors by its shape or dtype.
-
-    Raises:
-        ConfigError: naming `where`.
-    """
-    if stored.ndim != 2 or stored.dtype.str not in ("|i1", "<f2", "<f4", "<f8"):
-        raise ConfigError(
-            f"{where}: holds {stored.shape} {stored.dtype.str}; vectors are (chunks, dim) in int8, float16, float32 or "
-            "float64, little-endian."
-        )
-
-
 def read_articles(path: Path) -> Iterator[Article]:
     """The articles of a .jsonl or .jsonl.gz file, one a line.
 
@@ -327,38 +279,10 @@ def read_articles(path: Path) -> Iterator[Article]:
     yield from read_lines(path, Article)
 
 
-def unit_rows(vectors: FloatArray, name_of: Any) -> FloatArray:
-    """Normalise vectors in place.
-
-    Args:
-        vectors: (..., D) float32.
-        name_of: called with the number of the first row (of all rows, flattened) that has no direction; names it.
-
-    Raises:
-        ConfigError: a row is zero or not finite.
-    """
-    lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))
-    healthy = np.isfinite(lengths) & (lengths > SHORTEST)
-    if not healthy.all():
-        row = int(np.flatnonzero(~healthy.reshape(-1))[0])
-        what = "is zero" if np.isfinite(lengths.reshape(-1)[row]) else "is not finite"
-        raise ConfigError(f"{name_of(row)} {what}, so it has no direction. Embed that chunk again, or leave it out.")
-    vectors /= lengths[..., None]
-    return vectors
-
-
 def file_sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _find_file(folder: Path, manifest: Manifest, pattern: str) -> str:
-    """The one file of the manifest whose name fits."""
-    names = [name for name in manifest.files if re.fullmatch(pattern, name)]
-    if len(names) != 1:
-        raise ConfigError(f"{folder / MANIFEST}: files must name exactly one {pattern!r}, and names {len(names)}.")
-    return names[0]
 
 
 def read_lines(path: Path, kind: Any, form: str = _ARTICLE) -> Iterator[Any]:
@@ -389,3 +313,7 @@ def read_lines(path: Path, kind: Any, form: str = _ARTICLE) -> Iterator[Any]:
 
 def _open_text(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _texts(path: Path) -> Iterator[str]:
+    return (text for article in read_articles(path) for text in article.chunks)

@@ -23,10 +23,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import MANIFEST, SHORTEST, Article, Corpus, file_sha256, open_corpus
+from engine.data.corpus import Article, Corpus, file_sha256, open_corpus
 from engine.data.importers import import_corpus, refuse_existing
+from engine.data.manifest import MANIFEST
 from engine.data.npz import open_npz
 from engine.data.payload_file import read_payload, vector_of
+from engine.data.vector_files import SHORTEST
 from engine.run.convert import ConfigError
 
 KEYS_FILE = "payload_keys.npz"

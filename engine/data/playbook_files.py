@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from engine.data.corpus import FloatArray, IndexArray, unit_rows
+from engine.data.corpus import FloatArray, IndexArray, Vectors
 from engine.data.npz import open_npz
 from engine.data.payload_corpus import UNKNOWN_EMBEDDER, PayloadKeys
+from engine.data.vector_files import unit_rows
 from engine.run.convert import ConfigError
 
 MEAN_AT_LEAST = 0.98
@@ -34,6 +35,7 @@ P5_AT_LEAST = 0.95
 SAME_VECTOR = 0.999
 """Cosine from which a context vector is taken for a chunk of the payload: float16 rounding moves it by 1e-6."""
 _NAMES = {"contexts": ("contexts", "context_sequences"), "targets": ("targets", "target_vectors")}
+_CHUNKS_AT_ONCE = 1 << 16
 _SCORES_AT_ONCE = 1 << 24
 
 
@@ -147,7 +149,7 @@ def alignment(targets: FloatArray, payload: FloatArray) -> tuple[float, float]:
     return float(cosines.mean()), float(np.percentile(cosines, 5))
 
 
-def find_contexts(contexts: FloatArray, truths: IndexArray, keys: PayloadKeys, vectors: FloatArray) -> IndexArray:
+def find_contexts(contexts: FloatArray, truths: IndexArray, keys: PayloadKeys, vectors: Vectors) -> IndexArray:
     """The chunks that contexts were made from: where they should stand, and else wherever the same vector is.
 
     Args:
@@ -161,20 +163,32 @@ def find_contexts(contexts: FloatArray, truths: IndexArray, keys: PayloadKeys, v
     """
     length = contexts.shape[1]
     found = _places_before(truths, length, keys)
-    cosines = np.einsum("qld,qld->ql", contexts, vectors[found])
+    cosines = np.einsum("qld,qld->ql", contexts, vectors[np.maximum(found, 0)])
     found = np.where((found >= 0) & (cosines >= SAME_VECTOR), found, -1)
     asked = np.argwhere(found < 0)
-    block = max(1, _SCORES_AT_ONCE // len(vectors))
-    for start in range(0, len(asked), block):
-        query, place = asked[start : start + block].T
-        scores = contexts[query, place] @ vectors.T  # (B, N)
-        best = scores.argmax(axis=1)
-        found[query, place] = np.where(scores[np.arange(len(best)), best] >= SAME_VECTOR, best, -1)
+    found[*asked.T] = _same_vectors(contexts[*asked.T], vectors)
     found[found == truths[:, None]] = -1
     for place in range(1, length):  # a chunk counts once, however often the context holds it
         repeated = (found[:, :place] == found[:, place, None]).any(axis=1)
         found[repeated, place] = -1
     return found
+
+
+def _same_vectors(wanted: FloatArray, vectors: Vectors) -> IndexArray:
+    """(B,) the first chunk that is most like each of (B, D) unit vectors; -1 where none is the same."""
+    best, cosines = np.full(len(wanted), -1, np.int64), np.full(len(wanted), SAME_VECTOR, np.float32)
+    for first in range(0, len(vectors) if len(wanted) else 0, _CHUNKS_AT_ONCE):
+        block = vectors[first : first + _CHUNKS_AT_ONCE]
+        size = max(1, _SCORES_AT_ONCE // len(block))
+        for start in range(0, len(wanted), size):
+            rows = np.arange(start, min(start + size, len(wanted)))
+            scores = wanted[rows] @ block.T  # (B, M)
+            nearest = scores.argmax(axis=1)
+            found = scores[np.arange(len(rows)), nearest]
+            better = (found > cosines[rows]) | ((found >= SAME_VECTOR) & (best[rows] < 0))
+            best[rows[better]] = nearest[better] + first
+            cosines[rows[better]] = found[better]
+    return best
 
 
 def _places_before(truths: IndexArray, length: int, keys: PayloadKeys) -> IndexArray:

@@ -48,8 +48,13 @@ def read_any_articles(path: Path) -> Iterator[Article]:
         yield from read_articles(path)
 
 
-def read_vector_column(path: Path) -> FloatArray:
-    """(N, D) float32 of the vectors in a Parquet file.
+def num_table_rows(path: Path) -> int:
+    """Rows of a Parquet file, by its own account."""
+    return int(_open_parquet(path).metadata.num_rows)
+
+
+def read_vector_column(path: Path) -> Iterator[FloatArray]:
+    """The vectors in a Parquet file, in blocks (B, D) float32; at least one.
 
     Raises:
         ConfigError: there is no column of them, or their lengths differ.
@@ -59,18 +64,18 @@ def read_vector_column(path: Path) -> FloatArray:
     column = next((name for name in VECTOR_COLUMNS if name in names), None)
     if column is None:
         raise ConfigError(f"{path}: has no column {', '.join(VECTOR_COLUMNS)}, but {', '.join(names)}. Rename one.")
-    blocks: list[FloatArray] = []
+    dim = None
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
         try:
             block = np.array(batch.column(0).to_pylist(), np.float32)
         except (ValueError, TypeError):
             block = np.empty(0, np.float32)
-        if block.ndim != 2 or (blocks and block.shape[1] != blocks[0].shape[1]):
+        if block.ndim != 2 or dim not in (None, block.shape[1]):
             raise ConfigError(f"{path}, column {column}: its rows are no lists of numbers of one length.")
-        blocks.append(block)
-    if not blocks:
+        dim = block.shape[1]
+        yield block
+    if dim is None:
         raise ConfigError(f"{path}: has no rows.")
-    return np.concatenate(blocks)
 
 
 def _grouped(rows: Iterable[ChunkRow], path: Path) -> Iterator[Article]:

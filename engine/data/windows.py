@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engine.data.corpus import Corpus, FloatArray, IndexArray, open_corpus, unit_rows
+from engine.data.corpus import Corpus, FloatArray, IndexArray, open_corpus
 from engine.data.npz import open_npz
+from engine.data.vector_files import unit_rows
 from engine.run.convert import ConfigError
 from engine.run.runs_file import corpus_folder
 from engine.run.settings import DataConfig

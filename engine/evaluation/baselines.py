@@ -18,10 +18,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from engine.data.corpus import FloatArray, IndexArray
+from engine.data.corpus import FloatArray, IndexArray, Vectors
 from engine.data.windows import CorpusWindows
+from engine.evaluation.exact import ExactResult, search_exactly
 from engine.evaluation.metrics import bootstrap_intervals, figures_by_topic, retrieval_figures
-from engine.evaluation.retrieval import ChunkIndex, ExactResult, ranks_of, search_exactly
+from engine.evaluation.retrieval import ChunkIndex, ranks_of
 from engine.models.floors import FLOORS, RIDGE_L2, floor_predictions
 from engine.models.kept_ridge import kept_ridge, ridge_cache
 from engine.run.evals import EvalRow
@@ -86,7 +87,7 @@ class Queries:
 class Payload:
     """What is searched, and how."""
 
-    vectors: FloatArray
+    vectors: Vectors
     """(N, D) float32 unit vectors: exact search."""
     index: ChunkIndex
     """The same vectors, indexed."""

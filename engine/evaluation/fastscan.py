@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from engine.data.corpus import FloatArray, IndexArray
+from engine.data.corpus import FloatArray, IndexArray, Vectors
 from engine.run.convert import ConfigError
 
 IndexKind = Literal["flat", "fastscan"]
@@ -59,11 +59,11 @@ def num_codes(dim: int) -> int:
     return dim // 2 if dim % 2 == 0 else dim
 
 
-def build_fastscan(vectors: FloatArray, quantizer: Any, nlist: int) -> Any:
-    """A FAISS index of four-bit codes, filled, without refinement.
+def train_fastscan(vectors: FloatArray, quantizer: Any, nlist: int) -> Any:
+    """A FAISS index of four-bit codes, empty, without refinement. Halve its centroids when it is filled.
 
     Args:
-        vectors: (N, D) float32 unit vectors; at least MIN_CHUNKS of them.
+        vectors: (N, D) float32 unit vectors to learn from; at least MIN_CHUNKS of them.
         quantizer: FAISS index of the nlist centroids, trained.
         nlist: its lists.
     """
@@ -79,16 +79,16 @@ def build_fastscan(vectors: FloatArray, quantizer: Any, nlist: int) -> Any:
         index.train(vectors)
     finally:
         faiss.omp_set_num_threads(before)
-    index.add(vectors)
-    _halve_centroids(index, quantizer)
     return index
 
 
-def _halve_centroids(index: Any, quantizer: Any) -> None:
+def halve_centroids(index: Any) -> None:
     """Choose lists by centroids in half precision from now on; what is in them stays."""
     import faiss
 
-    centroids = quantizer.reconstruct_n(0, index.nlist)
+    whole = index.quantizer
+    whole.thisown = whole.thisown or index.own_fields  # one that was read from a file would never be freed
+    centroids = whole.reconstruct_n(0, index.nlist)
     halved = faiss.IndexScalarQuantizer(index.d, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     halved.train(centroids)
     halved.add(centroids)
@@ -100,12 +100,9 @@ def _halve_centroids(index: Any, quantizer: Any) -> None:
 class RefinedIndex:
     """A FAISS index whose candidates are ranked again by their exact inner products."""
 
-    def __init__(self, coarse: Any, vectors: FloatArray) -> None:
-        import faiss
-
+    def __init__(self, coarse: Any, vectors: Vectors) -> None:
         self._coarse = coarse
-        self._vectors = np.ascontiguousarray(vectors, np.float32)
-        self._address = faiss.swig_ptr(self._vectors)
+        self._vectors = np.ascontiguousarray(vectors, np.float32) if isinstance(vectors, np.ndarray) else vectors
 
     @property
     def nprobe(self) -> int:
@@ -126,22 +123,32 @@ class RefinedIndex:
         Returns:
             (Q, k) float32 inner products, and (Q, k) int64 chunks; -1 where fewer were found.
         """
-        import faiss
-
         queries = np.ascontiguousarray(queries, np.float32)  # its address is handed over
         num_candidates = max(k, min(K_FACTOR * k, len(self._vectors)))
         found: IndexArray = self._coarse.search(queries, num_candidates)[1]  # (Q, C)
-        scores = np.full(found.shape, -np.inf, np.float32)  # what FAISS leaves as it is: candidates of -1
-        faiss.fvec_inner_products_by_idx(  # type: ignore[attr-defined]  # FAISS has it, its stubs lack it
-            faiss.swig_ptr(scores),
-            faiss.swig_ptr(queries),
-            self._address,
-            faiss.swig_ptr(found),
-            self._vectors.shape[1],
-            len(queries),
-            num_candidates,
-        )
+        scores = self._score(queries, found)
         best = np.argpartition(scores, num_candidates - k, axis=1)[:, num_candidates - k :]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
         order = np.take_along_axis(best, order, axis=1)
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(found, order, axis=1)
+
+    def _score(self, queries: FloatArray, found: IndexArray) -> FloatArray:
+        """(Q, C) exact inner products with candidates; -inf for those of -1."""
+        import faiss
+
+        scores = np.full(found.shape, -np.inf, np.float32)  # what FAISS leaves as it is: candidates of -1
+        if not isinstance(self._vectors, np.ndarray):
+            for query, row, candidates in zip(queries, scores, found, strict=True):
+                known = np.flatnonzero(candidates >= 0)
+                row[known] = self._vectors[candidates[known]] @ query
+            return scores
+        faiss.fvec_inner_products_by_idx(  # type: ignore[attr-defined]  # FAISS has it, its stubs lack it
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(queries),
+            faiss.swig_ptr(self._vectors),
+            faiss.swig_ptr(found),
+            self._vectors.shape[1],
+            len(queries),
+            found.shape[1],
+        )
+        return scores

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.data.corpus import FloatArray, IndexArray
+from engine.data.corpus import FloatArray, IndexArray, Vectors
 from engine.data.payload_corpus import PayloadKeys
 from engine.evaluation.retrieval import ChunkIndex
 from engine.quarantine import why_unopenable
@@ -29,7 +29,7 @@ _MOST_BYTES_A_NUMBER = 12
 _OVERHEAD = 1 << 30
 
 
-def open_given_index(path: Path, vectors: FloatArray, keys: PayloadKeys, *, nprobe: int) -> ChunkIndex:
+def open_given_index(path: Path, vectors: Vectors, keys: PayloadKeys, *, nprobe: int) -> ChunkIndex:
     """Open a FAISS index and hold it against the payload.
 
     Its labels may be payload ids, or rows of the payload's file; whichever finds the payload's vectors is taken.
@@ -88,7 +88,7 @@ class _Probed:
         return scores, labels
 
 
-def _read(path: Path, vectors: FloatArray) -> Any:
+def _read(path: Path, vectors: Vectors) -> Any:
     import faiss
 
     try:
@@ -150,7 +150,7 @@ def _labellings(keys: PayloadKeys) -> list[IndexArray]:
     return labellings
 
 
-def _share_found(index: ChunkIndex, vectors: FloatArray, nprobe: int) -> float:
+def _share_found(index: ChunkIndex, vectors: Vectors, nprobe: int) -> float:
     """Share of a sample of the payload's vectors that find themselves, or a vector equal to themselves."""
     rows = np.unique(np.linspace(0, len(vectors) - 1, _PROBES).astype(np.int64))
     found = index.search(vectors[rows], min(_AMONG, len(vectors)), nprobe=nprobe)  # (P, K)

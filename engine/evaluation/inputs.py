@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data.corpus import Corpus, FloatArray, IndexArray, check_digests
+from engine.data.corpus import Corpus, FloatArray, IndexArray, Vectors, check_digests
 from engine.data.npz import check_whole
 from engine.data.payload_corpus import UNKNOWN_EMBEDDER, open_payload, payload_keys
 from engine.data.playbook_files import (
@@ -50,7 +50,7 @@ class EvalInputs:
     """(W,) int64 windows of `source` that fit the ridge."""
     tuning: FloatArray
     """(T, L, D) contexts of windows that are not among the queries."""
-    vectors: FloatArray
+    vectors: Vectors
     """(N, D) float32 unit vectors of the corpus."""
     open_index: OpenIndex
     embedder: str
@@ -81,7 +81,7 @@ def corpus_inputs(source: CorpusWindows, split: Split, config: EvalConfig, cache
     windows = sample_queries(split.test, config.limit, config.seed)
     unasked = np.setdiff1d(split.test, windows)
     others = unasked if len(unasked) >= QUERIES else np.concatenate([unasked, split.val])
-    vectors = corpus.all_vectors()
+    vectors = corpus.searchable()
     return EvalInputs(
         source=source,
         queries=Queries.gather(source, windows),
@@ -90,6 +90,7 @@ def corpus_inputs(source: CorpusWindows, split: Split, config: EvalConfig, cache
         vectors=vectors,
         open_index=lambda choice, nlist: open_index(corpus, vectors, cache, choice=choice, nlist=nlist),
         embedder=corpus.manifest.embedder,
+        notes=_note_disk(vectors),
     )
 
 
@@ -123,9 +124,9 @@ def playbook_inputs(files: PlaybookFiles, *, dim: int, context: int, config: Eva
         )
     check_digests(corpus)
     check_whole(files.eval_npz)
-    keys, vectors = payload_keys(corpus), corpus.all_vectors()
+    keys, vectors = payload_keys(corpus), corpus.searchable()
     truths = find_truths(windows, keys)
-    notes = _doubts(files, windows, corpus, truths, vectors)
+    notes = [*_doubts(files, windows, corpus, truths, vectors), *_note_disk(vectors)]
     asked = sample_queries(np.flatnonzero(truths >= 0), config.limit, config.seed)
     contexts, targets = windows.gather(asked)
     contexts = contexts[:, -context:]
@@ -170,7 +171,7 @@ def playbook_inputs(files: PlaybookFiles, *, dim: int, context: int, config: Eva
 
 
 def _doubts(
-    files: PlaybookFiles, windows: EvalWindows, corpus: Corpus, truths: IndexArray, vectors: FloatArray
+    files: PlaybookFiles, windows: EvalWindows, corpus: Corpus, truths: IndexArray, vectors: Vectors
 ) -> list[str]:
     """Why windows and payload may not belong together, as notes where that was allowed.
 
@@ -203,6 +204,16 @@ def _doubts(
             "say --allow-misaligned to evaluate all the same."
         )
     return [*doubts, f"truth to payload cosine: mean {mean:.3f}, 5th percentile {p5:.3f}"]
+
+
+def _note_disk(vectors: Vectors) -> list[str]:
+    """What a reader of the latency should know."""
+    if isinstance(vectors, np.ndarray):
+        return []
+    return [
+        f"the vectors would take {4 * vectors.size / 1e9:.1f} GB of memory, so they are searched from the disk: the "
+        "latency of an index of codes includes reading its candidates"
+    ]
 
 
 def _encoder(windows: EvalWindows, corpus: Corpus) -> str:

@@ -53,6 +53,8 @@ def describe_misses(
     missed = find_misses(ranks)
     if len(missed) > MAX_MISSES:
         missed = np.sort(np.random.default_rng(seed).choice(missed, MAX_MISSES, replace=False))
+    shown = [queries.truth_chunks[missed, None], queries.context_chunks[missed, -1:], candidates[missed, :SHOWN]]
+    texts = corpus.texts([chunk for chunk in np.concatenate(shown, axis=1).ravel().tolist() if chunk >= 0])
     misses = []
     for query in missed.tolist():
         truth, last = int(queries.truth_chunks[query]), int(queries.context_chunks[query, -1])
@@ -65,10 +67,10 @@ def describe_misses(
                 rank=int(ranks[query]),
                 mode=mode,
                 mode_with_context=with_context,
-                context_last=corpus.text(last) if last >= 0 else "",
-                truth=corpus.text(truth),
+                context_last=texts[last] if last >= 0 else "",
+                truth=texts[truth],
                 retrieved=[
-                    Retrieved(chunk=chunk, title=corpus.titles[corpus.article_of_chunk[chunk]], text=corpus.text(chunk))
+                    Retrieved(chunk=chunk, title=corpus.titles[corpus.article_of_chunk[chunk]], text=texts[chunk])
                     for chunk in candidates[query, :SHOWN].tolist()
                     if chunk >= 0
                 ],

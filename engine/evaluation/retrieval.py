@@ -1,4 +1,4 @@
-"""Search over all chunks of a corpus: exact, and on a FAISS index.
+"""Search over all chunks of a corpus on a FAISS index.
 
 Exact search judges the model; the index is what a service would use, so it is timed and held against exact search.
 An index is cached in a folder with a manifest that names the corpus and the digest of the index file: an index of other
@@ -10,8 +10,8 @@ Legend: Q queries, N chunks, D vector width, L context length, K results.
 from __future__ import annotations
 
 import os
+import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,26 +20,32 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from engine.data.corpus import Corpus, FloatArray, IndexArray, file_sha256
+from engine.data.corpus import Corpus, FloatArray, IndexArray, Vectors, file_sha256
 from engine.evaluation.fastscan import (
     IndexChoice,
     IndexKind,
     RefinedIndex,
-    build_fastscan,
     factory_string,
+    halve_centroids,
     resolve_kind,
+    train_fastscan,
 )
 from engine.evaluation.metrics import Ranks
+from engine.evaluation.parted import build_parts, open_parts
+from engine.run.convert import ConfigError
 from engine.run.evals import IndexOrigin
 from engine.run.files import clear_temporaries, write_atomically
 
 INDEX_FILE = "index.faiss"
-_POINTS_PER_LIST = 39
+POINTS_PER_LIST = 39
 """Below this FAISS warns that centroids are badly estimated; also the sample it is trained on, per list."""
-_ROUNDS = 5
+MAX_LISTS = 1 << 15
+"""Learning their centroids takes 4 GB of memory at 768 dimensions, however many chunks there are."""
+ROUNDS = 5
 """Of k-means. FAISS's default of 10 takes twice as long for .974 instead of .973 recall on the embedded corpus."""
-_SCORES_AT_ONCE = 1 << 24
-"""Scores held at once by exact search: 64 MB."""
+LEAST_SAMPLE = 1 << 16
+"""Chunks that an index in parts learns from, if there are so many: as many as FAISS takes for codes."""
+_INDEX_NAME = re.compile(r"index\.faiss|part-[0-9]{4,}\.faiss")
 _WARM_UP = 20
 
 
@@ -53,63 +59,8 @@ class IndexManifest(Struct, frozen=True, kw_only=True):
     dim: int
     num_chunks: int
     index_sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ExactResult:
-    """Exact search of queries whose truth is known."""
-
-    ranks: Ranks
-    """(Q,) int64: of the truth, own context chunks left out; 0 for a query that is not finite."""
-    ranks_with_context: Ranks
-    """(Q,) int64: the same with the own context chunks among the candidates."""
-    top: IndexArray
-    """(Q, K) int64: the best chunks, best first, own context chunks among them, the truth behind those that score the
-    same, as in its rank; -1 for a query that is not finite."""
-
-
-def search_exactly(
-    vectors: FloatArray, queries: FloatArray, truths: IndexArray, contexts: IndexArray, *, k: int
-) -> ExactResult:
-    """Rank the truth of every query among all chunks.
-
-    A chunk that scores the same as the truth ranks before it: a predictor that cannot tell chunks apart finds nothing.
-
-    Args:
-        vectors: (N, D) float32 unit vectors of the corpus.
-        queries: (Q, D) float32.
-        truths: (Q,) int64, the chunk each query should find.
-        contexts: (Q, L) int64, the chunks each query was made from, each once, -1 for one that is no chunk; the truth
-            is not among them.
-        k: how many of the best chunks to give; 0 for none. At most N.
-    """
-    num_queries = len(queries)
-    ranks, ranks_with_context = np.zeros(num_queries, np.int64), np.zeros(num_queries, np.int64)
-    top = np.full((num_queries, k), -1, np.int64)
-    finite = np.flatnonzero(np.isfinite(queries).all(axis=1))
-    block = max(1, _SCORES_AT_ONCE // len(vectors))
-    for start in range(0, len(finite), block):
-        rows = finite[start : start + block]
-        scores = queries[rows] @ vectors.T  # (B, N)
-        bars = np.take_along_axis(scores, truths[rows, None], axis=1)
-        own_context = np.take_along_axis(scores, np.maximum(contexts[rows], 0), axis=1)
-        ranks_with_context[rows] = np.count_nonzero(scores >= bars, axis=1)  # the truth itself makes it start at 1
-        ranks[rows] = ranks_with_context[rows] - np.count_nonzero((own_context >= bars) & (contexts[rows] >= 0), axis=1)
-        if k:
-            np.put_along_axis(scores, truths[rows, None], np.nextafter(bars, np.float32(-np.inf)), axis=1)
-            top[rows] = _best(scores, k)
-    return ExactResult(ranks, ranks_with_context, top)
-
-
-def search_flat(vectors: FloatArray, queries: FloatArray, k: int) -> IndexArray:
-    """(Q, k) int64: the exactly best chunks of (Q, D) queries, best first; -1 for a query that is not finite."""
-    found = np.full((len(queries), k), -1, np.int64)
-    finite = np.flatnonzero(np.isfinite(queries).all(axis=1))
-    block = max(1, _SCORES_AT_ONCE // len(vectors))
-    for start in range(0, len(finite), block):
-        rows = finite[start : start + block]
-        found[rows] = _best(queries[rows] @ vectors.T, k)
-    return found
+    parts_sha256: dict[str, str] = {}
+    """By file name, of an index in parts; in their order."""
 
 
 class ChunkIndex:
@@ -181,7 +132,7 @@ class ChunkIndex:
 
 def open_index(
     corpus: Corpus,
-    vectors: FloatArray,
+    vectors: Vectors,
     folder: Path | None,
     *,
     choice: IndexChoice = "auto",
@@ -191,7 +142,8 @@ def open_index(
 
     Args:
         corpus: what to search.
-        vectors: (N, D) float32, its `all_vectors()`.
+        vectors: (N, D) float32, its `searchable()`. Those that are read from the disk are indexed in parts, which
+            takes a folder.
         folder: where indexes are kept, one subfolder a corpus and kind; None to keep none.
         choice: lists of vectors, lists of codes with exact refinement, or what suits the number of chunks.
         nlist: lists; what suits the number of chunks by default.
@@ -199,7 +151,6 @@ def open_index(
     Raises:
         ConfigError: the corpus is too small for the kind that was chosen.
     """
-    import faiss
 
     kind, usual = resolve_kind(choice, corpus.num_chunks), choose_nlist(corpus.num_chunks)
     nlist = nlist or usual
@@ -216,8 +167,13 @@ def open_index(
     home = folder / subfolder if folder else None
     reason = _why_not_cached(home, wanted) if home else "no folder to keep it in"
     if home and not reason:
-        index = faiss.read_index(str(home / INDEX_FILE))
+        index = _open_kept(home)
         return ChunkIndex(_searchable(index, kind, vectors), kind=wanted.kind, nlist=nlist, origin="cached")
+    if not isinstance(vectors, np.ndarray):
+        index = _build_in_parts(vectors, kind, nlist, wanted, home)
+        return ChunkIndex(
+            _searchable(index, kind, vectors), kind=wanted.kind, nlist=nlist, origin="built", reason=reason
+        )
     index = _build(vectors, kind, nlist)
     if home:
         try:
@@ -241,9 +197,10 @@ def build_index(vectors: FloatArray, *, choice: IndexChoice = "auto", nlist: int
 
 
 def choose_nlist(num_chunks: int) -> int:
-    """Lists of an index: the power of two nearest to 4 sqrt(N), fewer where lists would be too small to train."""
-    nlist = 1 << max(0, round(np.log2(4 * np.sqrt(num_chunks))))
-    while nlist > 1 and nlist * _POINTS_PER_LIST > num_chunks:
+    """Lists of an index: the power of two nearest to 4 sqrt(N), at most MAX_LISTS, fewer where lists would be too small
+    to train."""
+    nlist = min(MAX_LISTS, 1 << max(0, round(np.log2(4 * np.sqrt(num_chunks)))))
+    while nlist > 1 and nlist * POINTS_PER_LIST > num_chunks:
         nlist //= 2
     return int(nlist)
 
@@ -272,34 +229,75 @@ def shared_share(found: IndexArray, exact: IndexArray) -> float | None:
     return float(np.mean(shares)) if shares else None
 
 
-def _best(scores: FloatArray, k: int) -> IndexArray:
-    """(B, k) columns of the largest scores, best first."""
-    import torch
-
-    # numpy's argpartition orders an int64 for every score: 0.37 s where this takes 0.04 (682 queries, 21,805 chunks)
-    columns: IndexArray = torch.topk(torch.from_numpy(scores), k, dim=1).indices.numpy()
-    return columns
-
-
-def _searchable(index: Any, kind: IndexKind, vectors: FloatArray) -> Any:
+def _searchable(index: Any, kind: IndexKind, vectors: Vectors) -> Any:
     """What is searched: an index of codes only with its refinement, which is not stored with it."""
     return index if kind == "flat" else RefinedIndex(index, vectors)
 
 
 def _build(vectors: FloatArray, kind: IndexKind, nlist: int) -> Any:
+    index = _train(vectors, kind, nlist)
+    index.add(vectors)
+    _finish(index)
+    return index
+
+
+def _build_in_parts(vectors: Vectors, kind: IndexKind, nlist: int, wanted: IndexManifest, home: Path | None) -> Any:
+    def write_manifest(folder: Path, digests: dict[str, str]) -> None:
+        kept = msgspec.structs.replace(wanted, parts_sha256=digests)
+        write_atomically(folder / "manifest.json", msgspec.json.encode(kept))
+
+    if not home:
+        raise ConfigError(
+            f"an index of {len(vectors):,} vectors that are read from the disk is built on the disk. Name a folder for "
+            "it with --index-dir."
+        )
+    try:
+        build_parts(
+            vectors,
+            home,
+            train=lambda sample: _train(sample, kind, nlist),
+            finish=_finish,
+            num_sampled=max(nlist * POINTS_PER_LIST, LEAST_SAMPLE),
+            write_manifest=write_manifest,
+        )
+    except (OSError, RuntimeError) as error:  # FAISS reports a full or read-only disk as RuntimeError
+        raise ConfigError(
+            f"{home}: the index could not be built there ({error}). Free space, or name another folder with "
+            "--index-dir."
+        ) from None
+    return _open_kept(home)
+
+
+def _open_kept(home: Path) -> Any:
+    """The index of a folder whose manifest was held against it."""
+    import faiss
+
+    kept = msgspec.json.decode((home / "manifest.json").read_bytes(), type=IndexManifest)
+    if kept.parts_sha256:
+        return open_parts([home / name for name in kept.parts_sha256])
+    return faiss.read_index(str(home / INDEX_FILE))
+
+
+def _train(vectors: FloatArray, kind: IndexKind, nlist: int) -> Any:
+    """An empty index that has learned its centroids and codes."""
     import faiss
 
     dim = vectors.shape[1]
     quantizer = faiss.IndexFlatIP(dim)
     index = faiss.IndexIVFFlat(quantizer, dim, nlist, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = 0
-    index.cp.niter = _ROUNDS
-    index.cp.max_points_per_centroid = _POINTS_PER_LIST
+    index.cp.niter = ROUNDS
+    index.cp.max_points_per_centroid = POINTS_PER_LIST
     index.train(vectors)  # the centroids; both kinds have the same
-    if kind == "fastscan":
-        return build_fastscan(vectors, quantizer, nlist)
-    index.add(vectors)
-    return index
+    return index if kind == "flat" else train_fastscan(vectors, quantizer, nlist)
+
+
+def _finish(index: Any) -> None:
+    """What is left to do when an index is filled."""
+    import faiss
+
+    if isinstance(index, faiss.IndexIVFPQFastScan):
+        halve_centroids(index)
 
 
 def _keep(index: Any, manifest: IndexManifest, home: Path) -> None:
@@ -315,6 +313,8 @@ def _keep(index: Any, manifest: IndexManifest, home: Path) -> None:
         temporary.replace(home / INDEX_FILE)
     finally:
         temporary.unlink(missing_ok=True)
+    for part in home.glob("part-*.faiss"):  # of an index that was built when the corpus did not fit into memory
+        part.unlink()
     kept = msgspec.structs.replace(manifest, index_sha256=digest)
     write_atomically(home / "manifest.json", msgspec.json.encode(kept))
 
@@ -323,10 +323,13 @@ def _why_not_cached(home: Path, wanted: IndexManifest) -> str:
     """Why the index kept in `home` cannot be used; empty if it can."""
     try:
         kept = msgspec.json.decode((home / "manifest.json").read_bytes(), type=IndexManifest)
-        if msgspec.structs.replace(kept, index_sha256="") != wanted:
+        if msgspec.structs.replace(kept, index_sha256="", parts_sha256={}) != wanted:
             return "the kept index is of another corpus or has other parameters"
-        if file_sha256(home / INDEX_FILE) != kept.index_sha256:
-            return f"{home / INDEX_FILE} was damaged: its sha256 is not the recorded one"
+        for name, digest in (kept.parts_sha256 or {INDEX_FILE: kept.index_sha256}).items():
+            if not _INDEX_NAME.fullmatch(name):
+                return f"{home / 'manifest.json'} names {name!r}, which is no part of an index"
+            if file_sha256(home / name) != digest:
+                return f"{home / name} was damaged: its sha256 is not the recorded one"
     except FileNotFoundError:
         return "none was kept"
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

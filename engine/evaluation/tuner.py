@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from engine.data.corpus import FloatArray
+from engine.data.corpus import FloatArray, Vectors
+from engine.evaluation.exact import search_flat
 from engine.evaluation.fastscan import MIN_CHUNKS, IndexChoice, IndexKind, resolve_kind
 from engine.evaluation.metrics import latency_percentiles
-from engine.evaluation.retrieval import ChunkIndex, choose_nlist, search_flat, shared_share
+from engine.evaluation.retrieval import ChunkIndex, choose_nlist, shared_share
 from engine.run.convert import ConfigError
 from engine.run.evals import IndexTrial
 
@@ -57,7 +58,7 @@ def candidates(choice: IndexChoice, num_chunks: int) -> list[tuple[IndexKind, in
 def tune(
     indexes: Iterable[ChunkIndex],
     queries: FloatArray,
-    vectors: FloatArray,
+    vectors: Vectors,
     *,
     p95_ms: float,
     locked: int,

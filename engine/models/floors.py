@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.data.corpus import SHORTEST, FloatArray, IndexArray
+from engine.data.corpus import FloatArray, IndexArray
+from engine.data.vector_files import SHORTEST
 from engine.data.windows import WindowSource
 
 FLOORS = ("copy_last", "context_mean", "ridge")

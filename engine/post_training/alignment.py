@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import SHORTEST, FloatArray
+from engine.data.corpus import FloatArray
+from engine.data.vector_files import SHORTEST
+from engine.evaluation.exact import search_exactly
 from engine.evaluation.metrics import Ranks, mrr_at_k
 from engine.evaluation.paired import measures_of, paired_lifts
-from engine.evaluation.retrieval import search_exactly
 from engine.post_training.headfile import FittedMeta, read_fitted, write_fitted
 from engine.post_training.heldout import HeldOut, Sample, article_folds
 from engine.run.convert import ConfigError

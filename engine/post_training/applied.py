@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.data.corpus import Corpus, FloatArray, IndexArray, file_sha256
+from engine.data.corpus import Corpus, FloatArray, IndexArray, Vectors, file_sha256
 from engine.run.heads import TRAP
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def apply_fitted(
     reranker: Path | None,
     checkpoint_sha256: str,
     corpus: Corpus,
-    vectors: FloatArray,
+    vectors: Vectors,
 ) -> Applied:
     """Put a head and a reranker behind a model.
 

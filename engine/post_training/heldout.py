@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import Corpus, FloatArray, IndexArray
+from engine.data.corpus import Corpus, FloatArray, IndexArray, Vectors
 from engine.evaluation.baselines import POOL, Queries
 from engine.evaluation.evaluator import Predict, predict_all, sample_queries
+from engine.evaluation.exact import search_exactly
 from engine.evaluation.metrics import Ranks
 from engine.evaluation.reranked import first_without
-from engine.evaluation.retrieval import search_exactly
 from engine.evaluation.searched import open_searched
 from engine.run.convert import ConfigError
 from engine.run.heads import Judged
@@ -61,7 +61,7 @@ class HeldOut:
     judge: Sample
     """Of test articles; none of them is among the former."""
     corpus: Corpus
-    vectors: FloatArray
+    vectors: Vectors
     """(N, D) float32 unit vectors of the corpus."""
     checkpoint: Path
     meta: CheckpointMeta
@@ -130,7 +130,7 @@ def open_held_out(checkpoint: Path, corpus_name: str, *, fit_limit: int, limit: 
         fit=_predict(loaded.predict, checkpoint, Queries.gather(source, fit)),
         judge=_predict(loaded.predict, checkpoint, Queries.gather(source, judge)),
         corpus=corpus,
-        vectors=corpus.all_vectors(),
+        vectors=corpus.searchable(),
         checkpoint=checkpoint,
         meta=meta,
         notes=searched.notes,
@@ -151,7 +151,7 @@ def article_folds(articles: IndexArray, seed: int) -> Iterator[tuple[IndexArray,
         yield np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold)
 
 
-def first_candidates(vectors: FloatArray, sample: Sample) -> IndexArray:
+def first_candidates(vectors: Vectors, sample: Sample) -> IndexArray:
     """The exactly best 50 chunks of every query, best first, its own context left out.
 
     Returns:

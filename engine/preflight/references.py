@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.data.corpus import SHORTEST, FloatArray, IndexArray
+from engine.data.corpus import FloatArray, IndexArray
+from engine.data.vector_files import SHORTEST
 from engine.data.windows import CorpusWindows, WindowSource
 from engine.models.floors import RIDGE_L2
 from engine.preflight.stretches import Stretches

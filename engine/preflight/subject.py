@@ -65,7 +65,7 @@ class Subject:
         corpora = [source.corpus for source in sources if isinstance(source, CorpusWindows)]
         corpora += [self.payload] if self.payload else []
         return [source.path for source in sources if isinstance(source, ArrayWindows)] + [
-            corpus.vectors_file for corpus in corpora
+            path for corpus in corpora for path in corpus.stored.paths
         ]
 
 

@@ -5,7 +5,7 @@ Legend: N chunks, B rows, D vector width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import SHORTEST, Corpus, FloatArray, check_digests, map_vectors
+from engine.data.corpus import Corpus, FloatArray, check_digests
 from engine.data.npz import check_whole
+from engine.data.vector_files import SHORTEST, map_vectors
 from engine.data.windows import ArrayWindows, CorpusWindows, WindowSource
 from engine.preflight.leaks import row_keys
 from engine.preflight.subject import Side, Subject, sampled
@@ -166,12 +167,11 @@ class StoredRows:
     """Stored rows, before anything is normalised.
 
     Args:
-        path: of their file.
-        parts: arrays (..., D) of several types, each with what one of its first dimension is called.
+        parts: files; what one of the first dimension of the array in it is called; and what opens the array, (..., D).
     """
 
-    def __init__(self, path: Path, parts: Mapping[str, npt.NDArray[Any]]) -> None:
-        self._path, self._parts = path, parts
+    def __init__(self, parts: Sequence[tuple[Path, str, Callable[[], npt.NDArray[Any]]]]) -> None:
+        self._parts = parts
 
     @classmethod
     def of(cls, source: WindowSource) -> StoredRows:
@@ -180,19 +180,25 @@ class StoredRows:
             return cls.of_corpus(source.corpus)
         assert isinstance(source, ArrayWindows)
         targets, contexts = source.stored
-        return cls(source.path, {"target of window": targets, "context of window": contexts})
+        return cls(
+            [
+                (source.path, "target of window", lambda: targets),
+                (source.path, "context of window", lambda: contexts),
+            ]
+        )
 
     @classmethod
     def of_corpus(cls, corpus: Corpus) -> StoredRows:
         """(N, D) of a corpus."""
-        return cls(corpus.vectors_file, {"row": map_vectors(corpus.vectors_file)})
+        return cls([(path, "row", partial(map_vectors, path)) for path in corpus.stored.paths])
 
     def describe(self, row: int) -> str:
         """Where a row, counted over all parts, is to be found."""
-        for what, array in self._parts.items():
+        for path, what, opened in self._parts:
+            array = opened()
             each = int(np.prod(array.shape[1:-1]))
             if row < len(array) * each:
-                return f"{what} {row // each} of {self._path}"
+                return f"{what} {row // each} of {path}"
             row -= len(array) * each
         raise IndexError(row)
 
@@ -202,7 +208,8 @@ class StoredRows:
             return np.concatenate([np.sqrt(np.einsum("bd,bd->b", block, block)) for block in self._blocks()])
 
     def _blocks(self) -> Iterator[FloatArray]:
-        for array in self._parts.values():
+        for _path, _what, opened in self._parts:
+            array = opened()
             for start in range(0, len(array), _ROWS_AT_ONCE):
                 block = np.asarray(array[start : start + _ROWS_AT_ONCE], np.float32)
                 yield block.reshape(-1, block.shape[-1])

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from engine.data.corpus import Article, Corpus, FloatArray, IndexArray, open_corpus, read_articles
+from engine.data.corpus import Article, Corpus, FloatArray, IndexArray, open_corpus
 from engine.data.importers import import_corpus
 from engine.data.split import split_windows
 from engine.data.synth import PRESETS, write_scenario
@@ -114,7 +114,7 @@ def copied_articles(preset: str, share: float, **changes: Any) -> MakeData:  # A
         copies = vectors[: round(share * len(vectors))]
         noise = np.random.default_rng(seed).normal(scale=1e-4, size=copies.shape).astype(np.float32)
         both = np.concatenate([vectors, copies + noise]).reshape(-1, corpus.dim)
-        articles = list(read_articles(corpus.articles_file))
+        articles = list(corpus.read_articles())
         copied = [replace(article, title=f"{article.title}, again") for article in articles[: len(copies)]]
         return _of_corpus(_import(folder, both, [*articles, *copied], corpus))
 
@@ -127,7 +127,7 @@ def other_payload(preset: str, **changes: Any) -> MakeData:  # Any: as above
     def make(folder: Path, seed: int) -> Made:
         corpus = _write(folder / "corpus", preset, seed, changes)
         vectors = _rotated(corpus.all_vectors(), seed)
-        other = _import(folder, vectors, read_articles(corpus.articles_file), corpus, name="payload")
+        other = _import(folder, vectors, corpus.read_articles(), corpus, name="payload")
         return Made(DataConfig(corpus=str(corpus.folder)), other, _test_windows(corpus), other)
 
     return make
@@ -175,7 +175,7 @@ def raw_lengths(preset: str, **changes: Any) -> MakeData:  # Any: as above
     def make(folder: Path, seed: int) -> Made:
         corpus = _write(folder / "first", preset, seed, changes)
         vectors = scaled(corpus.all_vectors(), seed)
-        return _of_corpus(_import(folder, vectors, read_articles(corpus.articles_file), corpus))
+        return _of_corpus(_import(folder, vectors, corpus.read_articles(), corpus))
 
     return make
 

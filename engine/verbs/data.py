@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from engine.data.corpus import Corpus
 
 DEFAULTS = DataConfig()
+_shard_rows = click.option(
+    "--shard-rows", type=click.IntRange(1), help="Write shards of at most this many chunks; an article is never cut."
+)
 _corpus = click.argument("corpus", default=DEFAULTS.corpus)
 
 
@@ -47,6 +50,7 @@ def describe(corpus: str, context: int, as_json: bool) -> None:
             if key not in ("schema", "files") and value != ""
         },
         "sha256": opened.sha256,
+        "parts": len(opened.parts),
         "topics": opened.topics,
         "context": context,
         "windows": windows.num_windows,
@@ -84,8 +88,18 @@ def verify(corpus: str) -> int:
 
 
 @command.command("import")
-@click.option("--vectors", type=click.Path(path_type=Path), help=".npy, .npz or .parquet of chunk vectors.")
-@click.option("--articles", type=click.Path(path_type=Path), help=".jsonl, .jsonl.gz or .parquet of their texts.")
+@click.option(
+    "--vectors",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help=".npy, .npz or .parquet of chunk vectors, or a folder of such files. Can be repeated.",
+)
+@click.option(
+    "--articles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help=".jsonl, .jsonl.gz or .parquet of their texts, or a folder of such files. Can be repeated.",
+)
 @click.option("--payload", type=click.Path(path_type=Path), help="The playbook's .npy instead: a pickled dict.")
 @click.option("--trust-pickle", is_flag=True, help="Open it; only arrays, dicts, lists, texts and numbers get through.")
 @click.option("--embedder", required=True, help="Id of the encoder that made the vectors.")
@@ -93,10 +107,11 @@ def verify(corpus: str) -> int:
 @click.option("--name", default="", help="Name of the corpus; the folder's by default.")
 @click.option("--source", default="", help="Where the texts come from.")
 @click.option("--licence", default="", help="Licence of the texts.")
+@_shard_rows
 @user_errors
 def import_(
-    vectors: Path | None,
-    articles: Path | None,
+    vectors: tuple[Path, ...],
+    articles: tuple[Path, ...],
     payload: Path | None,
     trust_pickle: bool,
     embedder: str,
@@ -104,32 +119,44 @@ def import_(
     name: str,
     source: str,
     licence: str,
+    shard_rows: int | None,
 ) -> None:
     """Make a corpus folder of chunk vectors and their articles.
 
     A line of the articles is {"title": ..., "topic": ..., "chunks": [text, ...]}, or {"title": ..., "text": ...,
     "topic": ...} of one chunk; a Parquet file has these columns, and may have the vectors as another (`embedding`).
-    Row i of the vectors is chunk i, counted through the articles in order.
+    Row i of the vectors is chunk i, counted through the articles in order. Several files count as one; those of a
+    folder are taken in the order of their names, part-2 before part-10.
 
     \b
     Examples:
       lvm-engine data import --vectors v.npy --articles articles.jsonl --embedder all-mpnet-base-v2 --out mine
       lvm-engine data import --vectors t.parquet --articles t.parquet --embedder all-mpnet-base-v2 --out mine
+      lvm-engine data import --vectors v/ --articles a/ --embedder all-mpnet-base-v2 --shard-rows 1000000 --out mine
     """
     from engine.data.importers import import_corpus
     from engine.data.payload_corpus import import_payload
 
-    if payload and (vectors or articles or name or source or licence):
+    if payload and (vectors or articles or name or source or licence or shard_rows):
         raise ConfigError("--payload: holds vectors and texts itself. Leave the other options out but --embedder.")
     if payload:
         made = import_payload(payload, out, trusted=trust_pickle, embedder=embedder)
     elif vectors and articles:
-        made = import_corpus(vectors, articles, out, embedder=embedder, name=name, source=source, licence=licence)
+        made = import_corpus(
+            vectors,
+            articles,
+            out,
+            embedder=embedder,
+            name=name,
+            source=source,
+            licence=licence,
+            shard_rows=shard_rows,
+        )
     else:
         raise ConfigError("import needs --vectors and --articles, or the playbook's --payload.")
     click.echo(
         f"{made.folder}: {made.num_chunks:,} chunks of {len(made.titles):,} articles, {made.dim} dimensions, "
-        f"{made.manifest.dtype}, norm {made.manifest.norm}"
+        f"{made.manifest.dtype}, norm {made.manifest.norm}{_in_shards(made)}"
     )
 
 
@@ -138,8 +165,9 @@ def import_(
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The corpus folder to make.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Equal seeds, equal files.")
 @click.option("--npz", type=click.Path(path_type=Path), help="Also write its windows out, without article ids.")
+@_shard_rows
 @user_errors
-def synth(preset: str, out: Path, seed: int, npz: Path | None) -> None:
+def synth(preset: str, out: Path, seed: int, npz: Path | None, shard_rows: int | None) -> None:
     """Make a corpus of numbers alone, whose outcome is known beforehand: to try the gates and the triage on.
 
     \b
@@ -156,14 +184,19 @@ def synth(preset: str, out: Path, seed: int, npz: Path | None) -> None:
     scenario = find_preset(preset)
     if npz and npz.exists():
         raise ConfigError(f"--npz: {npz} exists, and is never overwritten. Name another file.")
-    made = write_scenario(scenario, out, seed)
+    made = write_scenario(scenario, out, seed, shard_rows)
     click.echo(
         f"{made.folder}: {made.num_chunks:,} chunks of {len(made.titles):,} articles, {made.dim} dimensions, "
         f"{made.manifest.embedder}; the best possible val_cosine on unseen articles is about {scenario.ceiling:.2f}"
+        f"{_in_shards(made)}"
     )
     if npz:
         num_windows = write_windows(made, npz, DEFAULTS.context)
         click.echo(f"{npz}: {num_windows:,} windows of {DEFAULTS.context} chunks and a target, no articles named")
+
+
+def _in_shards(corpus: Corpus) -> str:
+    return f", in {len(corpus.parts):,} shards" if len(corpus.parts) > 1 else ""
 
 
 def _folder(corpus: str) -> Path:

@@ -237,13 +237,13 @@ def test_stretches_are_the_same_vectors_read_another_way(folder: Path) -> None:
 
 def test_a_file_that_is_cut_short_while_in_use_is_named_and_kills_nobody(folder: Path) -> None:
     corpus = open_corpus(folder)
-    os.truncate(corpus.vectors_file, corpus.vectors_file.stat().st_size - 1)
+    os.truncate(corpus.parts[0].vectors, corpus.parts[0].vectors.stat().st_size - 1)
     with pytest.raises(ConfigError, match="cut short while it was in use"):
         corpus.stretches(np.array([corpus.num_chunks - 3]), 3)
 
 
 def test_vectors_stored_column_by_column_are_refused(folder: Path) -> None:
-    path = open_corpus(folder).vectors_file
+    path = open_corpus(folder).parts[0].vectors
     np.save(path, np.asfortranarray(np.load(path)))
     with pytest.raises(ConfigError, match="column by column"):
         open_corpus(folder)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from engine.data.corpus import Corpus
+from engine.evaluation.exact import search_exactly
 from engine.evaluation.fastscan import FAST_FROM, K_FACTOR, MIN_CHUNKS, RefinedIndex, num_codes, resolve_kind
-from engine.evaluation.retrieval import open_index, search_exactly, shared_share
+from engine.evaluation.retrieval import open_index, shared_share
 from engine.run.convert import ConfigError
 from tests.reference.small_corpus import make_corpus, walk
 

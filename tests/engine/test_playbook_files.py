@@ -59,7 +59,7 @@ def test_a_pickle_is_opened_only_when_it_is_trusted_and_only_once(files: Playboo
 
 def test_a_damaged_copy_says_that_it_is_one_and_how_to_make_it_anew(files: Playbook, tmp_path: Path) -> None:
     copy = open_payload(files.payload, trusted=True, kept=tmp_path / "kept")
-    copy.vectors_file.write_bytes(copy.vectors_file.read_bytes()[:-8])
+    copy.parts[0].vectors.write_bytes(copy.parts[0].vectors.read_bytes()[:-8])
     with pytest.raises(ConfigError, match=rf"kept copy of {files.payload}: delete {copy.folder}"):
         open_payload(files.payload, trusted=True, kept=tmp_path / "kept")
 

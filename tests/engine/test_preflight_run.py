@@ -64,9 +64,9 @@ def test_every_finding_is_in_words(tmp_path: Path) -> None:
 def test_broken_vectors_end_it_with_that_one_finding(tmp_path: Path) -> None:
     subject(tmp_path)
     corpus = open_corpus(tmp_path / "c")
-    stored = np.load(corpus.vectors_file)
+    stored = np.load(corpus.parts[0].vectors)
     stored[5] = np.nan
-    np.save(corpus.vectors_file, stored)
+    np.save(corpus.parts[0].vectors, stored)
     report = run_preflight(subject(tmp_path))
     assert [item.name for item in report.blocking] == ["vectors_finite", "data_unchanged"]
     assert report.floors == {}
@@ -108,9 +108,9 @@ def test_vectors_that_were_changed_in_place_are_measured_anew(tmp_path: Path) ->
     cache = tmp_path / "kept"
     assert run_preflight(subject(tmp_path), cache=cache).blocking == []
     corpus = open_corpus(tmp_path / "c")
-    stored = np.load(corpus.vectors_file)
+    stored = np.load(corpus.parts[0].vectors)
     stored[5] = np.nan
-    np.save(corpus.vectors_file, stored)
+    np.save(corpus.parts[0].vectors, stored)
     assert [item.name for item in run_preflight(subject(tmp_path), cache=cache).blocking] == [
         "vectors_finite",
         "data_unchanged",

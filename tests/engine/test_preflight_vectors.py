@@ -11,7 +11,7 @@ import pytest
 
 from engine.data.corpus import open_corpus
 from engine.data.windows import CorpusWindows
-from engine.evaluation.retrieval import search_exactly
+from engine.evaluation.exact import search_exactly
 from engine.models.floors import RIDGE_L2
 from engine.preflight.references import (
     describe_direction,
@@ -53,12 +53,12 @@ def test_healthy_vectors_pass(tmp_path: Path) -> None:
 def test_a_row_without_a_direction_blocks_and_is_named(tmp_path: Path, value: float) -> None:
     subject(tmp_path)
     corpus = open_corpus(tmp_path / "c")
-    stored = np.load(corpus.vectors_file)
+    stored = np.load(corpus.parts[0].vectors)
     stored[[5, 20]] = value
-    np.save(corpus.vectors_file, stored)
+    np.save(corpus.parts[0].vectors, stored)
     item, _ = judge_finite(reopened(tmp_path))
     assert (item.level, item.verdict, item.value) == ("must", "missed", 2)
-    assert f"row 5 of {corpus.vectors_file}" in item.detail
+    assert f"row 5 of {corpus.parts[0].vectors}" in item.detail
 
 
 def test_windows_of_a_file_are_looked_at_whole(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_windows_of_a_file_are_looked_at_whole(tmp_path: Path) -> None:
 def test_vectors_that_were_not_normalised_although_the_manifest_says_so_are_a_warning(tmp_path: Path) -> None:
     subject(tmp_path)
     corpus = open_corpus(tmp_path / "c")
-    np.save(corpus.vectors_file, np.load(corpus.vectors_file) * 3)
+    np.save(corpus.parts[0].vectors, np.load(corpus.parts[0].vectors) * 3)
     stretched = reopened(tmp_path)
     item = judge_lengths(stretched, judge_finite(stretched)[1])
     assert (item.level, item.verdict, item.value) == ("should", "missed", pytest.approx(2))

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data.corpus import Corpus
-from engine.evaluation import retrieval
-from engine.evaluation.retrieval import choose_nlist, open_index, ranks_of, search_exactly, shared_share
+from engine.data import corpus as corpus_module
+from engine.data.corpus import Corpus, LazyVectors
+from engine.data.importers import import_corpus
+from engine.evaluation import exact as exact_search
+from engine.evaluation.exact import search_exactly, search_flat
+from engine.evaluation.retrieval import choose_nlist, open_index, ranks_of, shared_share
 from tests.reference.plain_retrieval import rank_of_truth
 from tests.reference.small_corpus import make_corpus, walk
 
@@ -68,10 +71,64 @@ def test_blocks_do_not_change_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None
     queries, truths = walk([15], seed=3), np.arange(15)
     contexts = truths[:, None] + np.arange(1, 4)
     whole = search_exactly(vectors, queries, truths, contexts, k=5)
-    monkeypatch.setattr(retrieval, "_SCORES_AT_ONCE", 80)
+    monkeypatch.setattr(exact_search, "_SCORES_AT_ONCE", 80)
     parts = search_exactly(vectors, queries, truths, contexts, k=5)
     assert whole.ranks.tolist() == parts.ranks.tolist()
     assert whole.top.tolist() == parts.top.tolist()
+
+
+@given(st.integers(0, 10_000), st.integers(3, 30), st.integers(1, 9))
+@settings(max_examples=40, deadline=None)
+def test_blocks_of_chunks_do_not_change_what_is_found_or_how_ties_are_broken(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, at_once: int, k: int
+) -> None:
+    """Small whole numbers: products are exact and many chunks score the same."""
+    generator = np.random.default_rng(seed)
+    num_chunks, num_context = int(generator.integers(12, 60)), 3
+    vectors = generator.integers(-1, 2, (num_chunks, 4)).astype(np.float32)
+    queries = generator.integers(-2, 3, (9, 4)).astype(np.float32)
+    queries[4] = np.nan
+    chunks = np.array([generator.choice(num_chunks, num_context + 1, replace=False) for _ in range(9)])
+    chunks[generator.random((9, 4)) < 0.1] = -1
+    truths, contexts = np.maximum(chunks[:, 0], 0), chunks[:, 1:]
+    contexts[contexts == truths[:, None]] = -1
+    whole, flat = search_exactly(vectors, queries, truths, contexts, k=k), search_flat(vectors, queries, k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact_search, "CHUNKS_AT_ONCE", at_once)
+        patch.setattr(exact_search, "_SCORES_AT_ONCE", 2 * at_once)
+        cut, cut_flat = search_exactly(vectors, queries, truths, contexts, k=k), search_flat(vectors, queries, k)
+    for name in ("ranks", "ranks_with_context", "top"):
+        assert np.array_equal(getattr(whole, name), getattr(cut, name)), name
+    assert np.array_equal(flat, cut_flat)
+    for query in (0, 3, 8):
+        assert flat[query].tolist() == np.argsort(-(vectors @ queries[query]), kind="stable")[:k].tolist()
+
+
+@pytest.mark.parametrize("at_once", [30, 1 << 16])
+def test_shards_read_from_the_disk_are_searched_as_one_file_in_memory_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(exact_search, "CHUNKS_AT_ONCE", at_once)
+    whole = make_corpus(tmp_path / "c", LENGTHS)
+    files = whole.folder.with_suffix(".vectors.npy"), whole.folder.with_suffix(".articles.jsonl")
+    cut = import_corpus(*files, tmp_path / "cut", embedder="test-encoder", shard_rows=25)
+    queries, truths = walk([40], seed=3), np.arange(5, 45)
+    contexts = truths[:, None] - np.arange(1, 4)
+    found = [
+        search_exactly(vectors, queries, truths, contexts, k=10)
+        for vectors in (whole.all_vectors(), LazyVectors(whole), LazyVectors(cut), cut.all_vectors())
+    ]
+    for other in found[1:]:
+        for name in ("ranks", "ranks_with_context", "top"):
+            assert np.array_equal(getattr(found[0], name), getattr(other, name)), name
+
+
+def test_a_corpus_beyond_the_limit_is_searched_without_being_loaded(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(corpus.searchable(), np.ndarray)
+    monkeypatch.setattr(corpus_module, "IN_MEMORY", 4 * corpus.num_chunks * corpus.dim - 1)
+    assert isinstance(corpus.searchable(), LazyVectors)
 
 
 def test_the_index_finds_what_exact_search_finds_when_it_visits_every_list(corpus: Corpus) -> None:

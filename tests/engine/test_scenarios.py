@@ -147,7 +147,7 @@ def test_shuffled_targets_are_the_same_targets_in_another_order(tmp_path: Path) 
 
 def test_raw_lengths_are_in_the_file_and_gone_when_it_is_read(tmp_path: Path) -> None:
     corpus = raw_lengths("passes", **TINY)(tmp_path, 0).searched
-    stored = np.linalg.norm(np.load(corpus.vectors_file), axis=1)
+    stored = np.linalg.norm(np.load(corpus.parts[0].vectors), axis=1)
     assert stored.max() > 2 * stored.min()
     np.testing.assert_allclose(np.linalg.norm(corpus.all_vectors(), axis=1), 1, atol=1e-6)
 

@@ -33,8 +33,8 @@ from engine.data.synth import (
 )
 from engine.data.windows import UNKNOWN, ArrayWindows, CorpusWindows
 from engine.evaluation.baselines import Queries
+from engine.evaluation.exact import search_exactly
 from engine.evaluation.metrics import retrieval_figures
-from engine.evaluation.retrieval import search_exactly
 from engine.run.directory import RunDirectory
 from engine.run.evals import RetrievalFigures
 from engine.run.event_file import read_events

@@ -105,7 +105,7 @@ def test_a_line_that_is_no_chunk_is_named(tmp_path: Path) -> None:
 )
 def test_a_column_that_holds_no_vectors_is_refused(tmp_path: Path, table: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        read_vector_column(parquet(tmp_path / "t.parquet", table))
+        list(read_vector_column(parquet(tmp_path / "t.parquet", table)))
 
 
 def test_what_only_claims_to_be_parquet_is_refused(tmp_path: Path) -> None:

@@ -273,9 +273,9 @@ def test_a_resume_does_not_look_again(tmp_path: Path) -> None:
 def test_vectors_without_a_direction_are_found_before_the_first_step(tmp_path: Path) -> None:
     run = make_run(tmp_path / "small-0001")
     corpus = open_corpus(tmp_path / "corpus")
-    stored = np.load(corpus.vectors_file)
+    stored = np.load(corpus.parts[0].vectors)
     stored[3] = 0
-    np.save(corpus.vectors_file, stored)
+    np.save(corpus.parts[0].vectors, stored)
     assert invoke("train", "--run-dir", run.path).exit_code == 2
     assert [item.name for item in read_preflight(run.preflight_file).blocking] == ["vectors_finite", "data_unchanged"]
 

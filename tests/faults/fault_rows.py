@@ -56,4 +56,6 @@ ROWS: dict[int, FaultRow] = {
     46: FaultRow("generated settings, histories, events, arrays, weights", "one line that names the file, in time"),
     47: FaultRow("random kills of room, wrapper and engine", "one engine a folder, one ending, no checkpoint lost"),
     48: FaultRow("a room and two runs that log, crash and begin again, for long", "nothing lost, nothing left, flat"),
+    55: FaultRow("kill -9 while an index in parts is built", "never searched, gone at the next build"),
+    56: FaultRow("a shard missing, cut short, lengthened, damaged, swapped", "refused, shard named"),
 }

@@ -254,7 +254,7 @@ def test_a_flipped_bit_of_the_data_stops_preflight_training_and_evaluation(
     monkeypatch.setattr(preflight_run, "WORTH_KEEPING_S", 0.0)  # what was found of the whole data is kept
     run = make_run(tmp_path / "mamba_s-0001", epochs=1)
     data, count, rng = run.read_spec().data, times(300, 30), np.random.default_rng(1)
-    vectors_file = open_corpus(tmp_path / "corpus").vectors_file
+    vectors_file = open_corpus(tmp_path / "corpus").parts[0].vectors
 
     def blocking() -> str:
         """What keeps it from being trained; empty where nothing does."""

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import SHORTEST, FloatArray, IndexArray
+from engine.data.corpus import FloatArray, IndexArray, Vectors
+from engine.data.vector_files import SHORTEST
 from engine.evaluation.baselines import Queries
 from engine.run.heads import FeatureSet
 
@@ -86,7 +87,7 @@ def pair_features(
     predicted: FloatArray,
     queries: Queries,
     candidates: IndexArray,
-    vectors: FloatArray,
+    vectors: Vectors,
     article_of_chunk: npt.NDArray[np.integer] | None = None,
 ) -> Pairs:
     """All features of queries and their candidates.
@@ -113,7 +114,7 @@ def pair_features(
 
 
 def _content(
-    predicted: FloatArray, contexts: FloatArray, candidates: IndexArray, vectors: FloatArray
+    predicted: FloatArray, contexts: FloatArray, candidates: IndexArray, vectors: Vectors
 ) -> tuple[dict[str, Feature], FloatArray]:
     """Features that come from vectors alone, and the cosines between candidates."""
     valid = candidates >= 0

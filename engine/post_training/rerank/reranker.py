@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.corpus import FloatArray, IndexArray
+from engine.data.corpus import FloatArray, IndexArray, Vectors
 from engine.evaluation.baselines import Queries
 from engine.post_training.headfile import FittedMeta, read_fitted, write_fitted
 from engine.post_training.rerank.features import FEATURES, Pairs, pair_features
@@ -41,7 +41,7 @@ class Reranker:
         predicted: FloatArray,
         queries: Queries,
         candidates: IndexArray,
-        vectors: FloatArray,
+        vectors: Vectors,
         article_of_chunk: npt.NDArray[np.integer] | None = None,
     ) -> IndexArray:
         """Candidates in a better order; those with equal scores keep theirs.
