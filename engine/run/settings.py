@@ -179,8 +179,8 @@ class RunConfig(Section, frozen=True, kw_only=True):
     threads: Count = 0
     """CPU threads of a process; 0 shares the cores among the runs that are alive, and a run's among its ranks."""
     nproc: Annotated[int, Meta(ge=1, le=1024)] = 1
-    """Ranks on each node: processes, on CUDA one a device, that share every micro-batch. What is learned does not depend
-    on their number."""
+    """Ranks on each node: processes, on CUDA one a device, that share every micro-batch. What is learned does not
+    depend on their number."""
     nodes: Annotated[int, Meta(ge=1, le=1024)] = 1
     """Machines; more than one need an allocation of Slurm. nproc * nodes divides `sampler.batch_size`."""
     rank_timeout_s: Annotated[float, Meta(ge=1.0, le=86_400.0)] = 600.0
