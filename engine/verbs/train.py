@@ -123,6 +123,8 @@ def command(
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise ConfigError(f"{names}: a run directory's settings are in its spec.json. Leave out the flags.")
         run = RunDirectory(run_dir.absolute())
+        if not run.path.is_dir():
+            raise ConfigError(f"{run.path}: there is no such run directory.")
     else:
         assert save_dir is not None
         if resume:
@@ -353,8 +355,6 @@ def _hold_lock(run: RunDirectory) -> int:
     if inherited.isdigit() and _is_same_file(int(inherited), run.lock_file):
         os.set_inheritable(int(inherited), False)
         return int(inherited)
-    if not run.path.is_dir():
-        raise ConfigError(f"{run.path}: there is no such run directory.")
     lock = take_lock(run.lock_file)
     if lock is None:
         raise ConfigError(f"{run.path}: this run is being trained already: its lock is held. Stop that one first.")
