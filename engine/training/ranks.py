@@ -155,7 +155,7 @@ class ManyRanks(OneProcess):
             return self._module(*arguments)
 
     def backward(self, loss: Tensor, *, exchange: bool) -> None:
-        with self._waiting("gradients"), self._exchanging(exchange):
+        with self._waiting("the exchange of gradients"), self._exchanging(exchange):
             super().backward(loss * self.count, exchange=exchange)
 
     def _exchanging(self, exchange: bool) -> contextlib.AbstractContextManager[None]:
@@ -167,7 +167,7 @@ class ManyRanks(OneProcess):
         padded = own_eP.new_zeros(most, own_eP.shape[1])
         padded[: len(own_eP)] = own_eP
         parts = [torch.empty_like(padded) for _ in places]
-        with self._waiting("vectors"):
+        with self._waiting("the exchange of targets"):
             distributed.all_gather(parts, padded, group=self._control if padded.device.type == "cpu" else None)
         whole_EP = own_eP.new_empty(sum(map(len, places)), own_eP.shape[1])
         for where, part in zip(places, parts, strict=True):
@@ -176,7 +176,7 @@ class ManyRanks(OneProcess):
 
     def add_up(self, numbers: list[float]) -> list[float]:
         sums = torch.tensor(numbers, dtype=torch.float64)
-        with self._waiting("figures"):
+        with self._waiting("the adding of figures"):
             distributed.all_reduce(sums, group=self._control)
         return [type(own)(total) for own, total in zip(numbers, sums.tolist(), strict=True)]
 
@@ -185,7 +185,7 @@ class ManyRanks(OneProcess):
             self._own, self._own_measured_at = self._measure_own(), time.monotonic()
         own = torch.tensor([float(stop), *_as_numbers(self._own)], dtype=torch.float64)
         said = [torch.empty_like(own) for _ in range(self.count)]
-        with self._waiting("step"):
+        with self._waiting("the next step"):
             distributed.all_gather(said, own, group=self._control)
         self._all = [_from_numbers(rank, self.device.type, numbers.tolist()[1:]) for rank, numbers in enumerate(said)]
         return any(bool(numbers[0]) for numbers in said)
@@ -193,7 +193,7 @@ class ManyRanks(OneProcess):
     def told(self, record: EpochRecord) -> EpochRecord:
         data = bytearray(msgspec.json.encode(record))
         length = torch.tensor([len(data)])
-        with self._waiting("epoch's end"):
+        with self._waiting("the epoch's end"):
             distributed.broadcast(length, 0, group=self._control)
             said = torch.zeros(int(length), dtype=torch.uint8)
             if self.is_first:
@@ -209,7 +209,7 @@ class ManyRanks(OneProcess):
 
     @contextlib.contextmanager
     def _waiting(self, what: str) -> Iterator[None]:
-        """Where others are waited for; an exchange that fails is put down to whoever is not there.
+        """Where others are waited for, and for what; an exchange that fails is put down to whoever is not there.
 
         Raises:
             LateRankError: names the ranks that did not come.
@@ -224,12 +224,12 @@ class ManyRanks(OneProcess):
             waited_s = time.monotonic() - began
             absent = self._call_roll()
             if not absent:
-                raise LostRankError(f"the exchange of the {what} failed on rank {self.rank}: {error}") from error
+                raise LostRankError(f"{what} failed on rank {self.rank}: {error}") from error
             names = f"rank {absent[0]}" if len(absent) == 1 else f"ranks {', '.join(map(str, absent))}"
             if waited_s < self._timeout_s:
-                raise LostRankError(f"{names} went away while the {what} was exchanged") from error
+                raise LostRankError(f"{names} went away before {what}") from error
             raise LateRankError(
-                f"{names} did not come to the {what} within {self._timeout_s:g} s (rank_timeout_s): hung, or much "
+                f"{names} did not come to {what} within {self._timeout_s:g} s (rank_timeout_s): hung, or much "
                 "slower than the others"
             ) from error
 
@@ -245,7 +245,7 @@ class ManyRanks(OneProcess):
 
     def leave(self) -> None:
         """End in the order that ends cleanly: wait for all, drop the wrapper, collect it, then leave the group."""
-        with self._waiting("end"):
+        with self._waiting("the end"):
             distributed.barrier(group=self._control)
         self._module = None
         gc.collect()

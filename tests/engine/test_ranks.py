@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.training.ranks import OneProcess
-from tests.reference.rank_steps import AVERAGED, CASES, start_ranks, take_steps
+from tests.reference.rank_steps import AVERAGED, CASES, computed_by, take_steps
 
 TOLERANCE = 1e-5
 """|difference| / |what one process has|, of a tensor or a number."""
@@ -45,7 +45,7 @@ def alone(folder: Path) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def ranks(request: pytest.FixtureRequest, folder: Path, alone: dict[str, dict[str, Any]]) -> Found:
     """What each of two ranks, and of three, computes of the same windows."""
-    return start_ranks(request.param, folder)
+    return computed_by(request.param, folder)
 
 
 def errors(left: dict[str, Any], right: dict[str, Any]) -> dict[str, float]:

@@ -5,8 +5,6 @@ As a program it is one of those ranks: `python -m tests.reference.rank_steps FOL
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,10 @@ from engine.training.learner import Learner
 from engine.training.negative_queue import open_queue
 from engine.training.ranks import OneProcess, joined
 from engine.training.sampler import EffectiveBatchSampler
+from tests.reference.rank_programs import TIMEOUT_S, run_ranks
 from tests.reference.small_training import make_spec
 
 NUM_STEPS = 5
-TIMEOUT_S = 60.0
 
 CASES: dict[str, dict[str, PatchValue]] = {
     # two epochs of 41 windows: the last micro-batch of each, of 5, is shared unevenly
@@ -92,20 +90,9 @@ def take_steps(case: str, folder: Path, ranks: OneProcess) -> dict[str, Any]:
     }
 
 
-def start_ranks(count: int, folder: Path) -> list[dict[str, dict[str, Any]]]:
-    """What each of so many ranks computed, by case."""
-    store = torch.distributed.TCPStore("127.0.0.1", 0, count + 1, is_master=True, wait_for_workers=False)
-    environment = os.environ | {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
-    environment |= {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.reference.rank_steps", str(folder)]
-    root = Path(__file__).parents[2]
-    processes = [
-        subprocess.Popen(command, env=environment | {"RANK": str(rank)}, cwd=root, stderr=subprocess.PIPE, text=True)
-        for rank in range(count)
-    ]
-    for process in processes:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+def computed_by(count: int, folder: Path) -> list[dict[str, dict[str, Any]]]:
+    """What each of so many ranks computes, by case."""
+    run_ranks("tests.reference.rank_steps", count, str(folder))
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(count)]
 
 
