@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import resource
+import sys
+import time
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
 
 from engine.run.convert import ConfigError
+from engine.run.events import RankFigures
 
 
 def pick_device(name: str) -> torch.device:
@@ -26,6 +31,58 @@ def pick_device(name: str) -> torch.device:
         there = " or ".join(kind for kind in available if available[kind])
         raise ConfigError(f'device: "{name}" is not available on this machine. Use "auto" or {there}.')
     return torch.device(name)
+
+
+def device_of_rank(name: str, local_rank: int, nproc: int) -> torch.device:
+    """The device of one of a node's ranks: on CUDA the one of its number.
+
+    Raises:
+        ConfigError: the node has not enough of them.
+    """
+    device = pick_device(name)
+    if device.type == "mps" and nproc > 1:
+        raise ConfigError(f'nproc = {nproc}: there is one mps device, and ranks do not share it. Use device = "cpu".')
+    if device.type != "cuda":
+        return device
+    there = torch.cuda.device_count()
+    if nproc > there:
+        raise ConfigError(
+            f'nproc = {nproc}: this node has {there} CUDA devices. Ask for as many, or for device = "cpu".'
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+def collective_backend(device: torch.device) -> Literal["nccl", "gloo"]:
+    """What ranks exchange tensors of a device with."""
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
+def measure_rank(rank: int, device: torch.device) -> RankFigures:
+    """What a process costs now, and its device; CUDA alone tells of itself."""
+    used = total = utilisation = None
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        used = total - free
+        with suppress(ModuleNotFoundError, RuntimeError):  # NVIDIA's library for it is a package of its own
+            utilisation = float(torch.cuda.utilization(device))
+    return RankFigures(
+        rank=rank,
+        device=str(device),
+        memory_bytes=_resident_bytes(),
+        cpu_s=time.process_time(),
+        device_used_bytes=used,
+        device_total_bytes=total,
+        device_percent=utilisation,
+    )
+
+
+def _resident_bytes() -> int:
+    """Of this process; where the system does not tell, the most that it ever was."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def set_threads(n: int) -> int:

@@ -89,6 +89,23 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     """Mean of |parameter change| / |parameter| a step."""
 
 
+class RankFigures(Struct, frozen=True, kw_only=True):
+    """What a rank, a process of a training, costs its machine."""
+
+    rank: Count
+    """From 0; a training in one process is rank 0 of 1."""
+    device: str
+    memory_bytes: Count
+    """Resident, of the process."""
+    cpu_s: float
+    """CPU seconds it has used since it began, over all of its threads."""
+    device_used_bytes: Count | None = None
+    """Of the device's memory, by whomever; None where the device does not tell, like the next two."""
+    device_total_bytes: Count | None = None
+    device_percent: float | None = None
+    """Share of the last moments in which the device was busy; None also where NVIDIA's library for it is missing."""
+
+
 class _Event(Struct, frozen=True, kw_only=True, tag_field="kind"):
     seq: Count = 0
     t: float = 0.0
@@ -108,6 +125,8 @@ class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
     threads: Count
     resumed_step: Count = 0
     """Steps already behind it; 0 for a fresh start."""
+    ranks: Count = 1
+    """Processes that train it, over all nodes."""
     article_disjoint: bool = True
     """False where the data name no articles: validation may then share articles with training."""
 
@@ -144,6 +163,12 @@ class StepLogged(_Event, frozen=True, kw_only=True, tag="step_logged"):
     grad_norm: float | None
     negatives_per_query: float
     windows_per_s: float
+
+
+class RanksMeasured(_Event, frozen=True, kw_only=True, tag="ranks_measured"):
+    """What each rank costs its machine, every few seconds."""
+
+    ranks: list[RankFigures]
 
 
 class EpochEnded(_Event, frozen=True, kw_only=True, tag="epoch_ended"):
@@ -229,6 +254,7 @@ Event = (
     | FloorsMeasured
     | PreflightJudged
     | StepLogged
+    | RanksMeasured
     | EpochEnded
     | GateJudged
     | CheckJudged

@@ -24,6 +24,8 @@ from engine.run.events import (
     GateJudged,
     NonFiniteFound,
     PreflightJudged,
+    RankFigures,
+    RanksMeasured,
     RunFailed,
     RunFinished,
     RunStarted,
@@ -102,6 +104,8 @@ class RunState(Struct, kw_only=True):
     ending: RunStopped | RunFinished | RunFailed | None = None
     """The engine's own last word; None while it runs, and again after a resume."""
     last_step: StepLogged | None = None
+    ranks: list[RankFigures] = field(default_factory=list)
+    """What each rank costs, as it was told last."""
     last_t: float = 0.0
     """When the engine last said anything."""
 
@@ -110,7 +114,7 @@ class RunState(Struct, kw_only=True):
         self.last_t = max(self.last_t, event.t)
         match event:
             case RunStarted():
-                self.started, self.ending, self.non_finite = event, None, None
+                self.started, self.ending, self.non_finite, self.ranks = event, None, None, []
                 self.starts += 1
                 self.points = [point for point in self.points if point.step <= event.resumed_step]
                 kept = [self.ended_s.get(row.epoch, 0.0) for row in self.epochs if row.step <= event.resumed_step]
@@ -125,6 +129,8 @@ class RunState(Struct, kw_only=True):
                 self.points.append(self._point(event))
                 if len(self.points) >= 2 * MOST_POINTS:
                     self.points = _thinned(self.points)
+            case RanksMeasured():
+                self.ranks = event.ranks
             case EpochEnded(record=record):
                 self.ended_s[record.epoch] = event.t - self.clock_began
                 self.epochs = [known for known in self.epochs if known.epoch < record.epoch] + [record]

@@ -212,7 +212,7 @@ def _last_line(log: Path) -> str:
 
 
 def _kind(run_dir: Path, code: int, last_line: str, out_of_memory_kills: int) -> str:
-    if code == -signal.SIGKILL and out_of_memory_kills:
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and out_of_memory_kills:  # the engine's, or of one of its ranks
         return "out_of_memory"
     if code < 0:
         return "signal"

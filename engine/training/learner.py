@@ -1,10 +1,12 @@
 """What learns: a model, its projection head, their optimizer, and one optimizer step over an effective batch.
 
-Shapes: V validation windows, E windows of an effective batch, L context, D vector width.
+Shapes: V validation windows, E windows of an effective batch, B those of a micro-batch that are this rank's, L context,
+D vector width.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -25,12 +27,15 @@ from engine.training.corruption import corrupt_contexts
 from engine.training.losses import (
     Candidates,
     ContrastMask,
+    MicroLoss,
     QueueCounts,
     mask_candidates,
     micro_loss,
     project_candidates,
 )
 from engine.training.negative_queue import NegativeQueue
+from engine.training.queue_view import QueueView
+from engine.training.ranks import OneProcess
 
 VALIDATION_BATCH = 1024
 
@@ -70,6 +75,45 @@ class StepFigures(Struct, frozen=True, kw_only=True):
         return next(((name, value) for name, value in numbers.items() if not math.isfinite(value)), None)
 
 
+class Objective(nn.Module):
+    """A micro-batch's share of the loss, as one module: its gradients are what ranks exchange.
+
+    Args:
+        model: predicts.
+        head: projects predictions, or None to contrast them as they are.
+        config: the run's.
+        device: where they are.
+    """
+
+    def __init__(self, model: nn.Module, head: nn.Module | None, config: RunConfig, device: torch.device) -> None:
+        super().__init__()
+        self.model, self.head = model, head
+        self._config, self._device = config, device
+
+    def forward(
+        self,
+        contexts_BLD: Tensor,
+        targets_BD: Tensor,
+        candidates: Candidates,
+        mask: ContrastMask,
+        first: int,
+        queue: QueueView | None,
+    ) -> MicroLoss:
+        """See `micro_loss`."""
+        predictions = self._predict(contexts_BLD)
+        return micro_loss(predictions, targets_BD, candidates, mask, first, self._config.loss, self.head, queue)
+
+    def _predict(self, contexts: Tensor) -> Tensor:
+        """(B, L, D) to (B, D) float32 unit vectors, in the run's precision."""
+        if self._config.precision == "float32":
+            prediction: Tensor = self.model(contexts)
+            return prediction
+        with autocast(self._device, self._config.precision):
+            prediction = self.model(contexts)
+        # Eight bits of mantissa are enough for a direction and too few for a length of 1.
+        return functional.normalize(prediction.float(), dim=-1)
+
+
 class Learner:
     """Model, head and optimizer of a run.
 
@@ -78,12 +122,19 @@ class Learner:
         source: the windows it learns from.
         device: where to compute.
         queue: where the targets of a step go, as negatives of the following ones; None for nowhere.
+        ranks: with whom it learns; None for nobody.
     """
 
     def __init__(
-        self, config: RunConfig, source: WindowSource, device: torch.device, queue: NegativeQueue | None = None
+        self,
+        config: RunConfig,
+        source: WindowSource,
+        device: torch.device,
+        queue: NegativeQueue | None = None,
+        ranks: OneProcess | None = None,
     ) -> None:
         self.config, self.source, self.device, self.queue = config, source, device, queue
+        self.ranks = ranks or OneProcess(device)
         self.model = build_model(config.model, dim=source.dim, context=source.context, seed=config.seed).to(device)
         if config.precision != "float32":
             keep_norms_in_float32(self.model)
@@ -91,6 +142,7 @@ class Learner:
         self.head = None if head is None else head.to(device)
         modules = [self.model] if self.head is None else [self.model, self.head]
         self.parameters = [parameter for module in modules for parameter in module.parameters()]
+        self._objective = self.ranks.wrap(Objective(self.model, self.head, config, device))
         self.optimizer = _build_optimizer(self.parameters, config, device)
         # Kept from step to step: fresh memory of the model's size would cost more than the arithmetic on it.
         self._before = [torch.empty_like(parameter, requires_grad=False) for parameter in self.parameters]
@@ -124,13 +176,25 @@ class Learner:
     def predict_from(self, source: WindowSource, windows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """`predict` for the windows of another source of the same shape."""
         self.model.eval()
+        batches = [
+            np.arange(start, min(start + VALIDATION_BATCH, len(windows)))
+            for start in range(0, len(windows), VALIDATION_BATCH)
+        ]
         predictions, targets = [], []
-        for start in range(0, len(windows), VALIDATION_BATCH):
-            contexts, answers = source.gather(windows[start : start + VALIDATION_BATCH])
+        # Dealt whole, so that each is computed as one process would.
+        for batch in batches[self.ranks.rank :: self.ranks.count]:
+            contexts, answers = source.gather(windows[batch])
             predictions.append(self.model(torch.from_numpy(contexts).to(self.device)).cpu())
             targets.append(torch.from_numpy(answers))
         self.model.train()
-        return torch.cat(predictions), torch.cat(targets)
+        none = torch.zeros(0, source.dim)
+        places = [
+            np.concatenate([np.arange(0), *batches[rank :: self.ranks.count]]) for rank in range(self.ranks.count)
+        ]
+        return (
+            self.ranks.gather(torch.cat([none, *predictions]), places),
+            self.ranks.gather(torch.cat([none, *targets]), places),
+        )
 
     @torch.no_grad()
     def project(self, vectors: Tensor) -> Tensor:
@@ -177,52 +241,84 @@ class Learner:
         Returns:
             What it came to, and the targets as they were contrasted.
         """
-        settings = self.config.sampler
-        gathered = [self.source.gather(windows) for windows in micro_batches]
+        parts = [self.ranks.part(len(windows)) for windows in micro_batches]
+        gathered = [self.source.gather(windows[part]) for windows, part in zip(micro_batches, parts, strict=True)]
         articles = self.source.articles[np.concatenate(micro_batches)]
-        all_targets = torch.from_numpy(np.concatenate([targets for _, targets in gathered])).to(self.device)
-        candidates = project_candidates(all_targets, articles, self.head)
+        own_targets = torch.from_numpy(np.concatenate([targets for _, targets in gathered])).to(self.device)
+        candidates = self._gather_candidates(own_targets, articles, [len(windows) for windows in micro_batches])
         totals = torch.zeros(3, device=self.device)  # stays on the device: one wait a step, not one a micro-batch
         masks, queue_counts = list[ContrastMask](), list[QueueCounts]()
-        first = 0
-        for index, (contexts, _) in enumerate(gathered):
-            count = len(contexts)
-            own = slice(first, first + count)
-            corrupted = corrupt_contexts(
-                contexts, articles[own], settings, seed=self.config.seed, step=step, micro_batch=index
+        first = done = 0
+        for index, (windows, part) in enumerate(zip(micro_batches, parts, strict=True)):
+            corrupted = self._corrupt(gathered[index][0], windows, part, step=step, micro_batch=index)
+            count, is_last = len(corrupted), index + 1 == len(micro_batches)
+            mask = mask_candidates(
+                articles, first + part.start, count, mask_same_article=self.config.loss.mask_same_article
             )
-            mask = mask_candidates(articles, first, count, mask_same_article=self.config.loss.mask_same_article)
-            predictions = self._predict_in_training(torch.from_numpy(corrupted).to(self.device))
-            seen = self.queue.view(micro_batches[index]) if self.queue is not None and self.queue.fill else None
-            share = micro_loss(
-                predictions, all_targets[own], candidates, mask, first, self.config.loss, self.head, seen
+            seen = self.queue.view(windows[part]) if self.queue is not None and self.queue.fill else None
+            share = self._objective(
+                torch.from_numpy(corrupted).to(self.device),
+                own_targets[done : done + count],
+                candidates,
+                mask,
+                first + part.start,
+                seen,
+                exchange=is_last,
             )
-            share.loss.backward()  # type: ignore[no-untyped-call]
+            self.ranks.backward(share.loss, exchange=is_last)
             totals += torch.stack([share.loss.detach(), share.infonce, share.ar_cosine])
             masks.append(mask)
             queue_counts += [] if share.queue is None else [share.queue]
-            first += count
+            first, done = first + len(windows), done + count
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
-        loss, infonce, ar_cosine, grad_norm = torch.cat([totals, norm.reshape(1)]).tolist()
+        *means, grad_norm = torch.cat([totals, norm.reshape(1)]).tolist()
+        counts = _add_up(masks, queue_counts)
+        loss, infonce, ar_cosine, *sums = self.ranks.add_up([*means, *counts.values()])
+        counts = dict(zip(counts, sums, strict=True))
         figures = StepFigures(
             num_windows=first,
             loss=loss,
             infonce=infonce,
             ar_cosine=ar_cosine,
             grad_norm=grad_norm,
-            **_add_up(masks, queue_counts),
+            **counts,
         )
         return figures, candidates
 
-    def _predict_in_training(self, contexts: Tensor) -> Tensor:
-        """(B, L, D) to (B, D) float32 unit vectors, in the run's precision."""
-        if self.config.precision == "float32":
-            prediction: Tensor = self.model(contexts)
-            return prediction
-        with autocast(self.device, self.config.precision):
-            prediction = self.model(contexts)
-        # Eight bits of mantissa are enough for a direction and too few for a length of 1.
-        return functional.normalize(prediction.float(), dim=-1)
+    def _gather_candidates(self, own_targets: Tensor, articles: NDArray[np.int64], sizes: list[int]) -> Candidates:
+        """What the effective batch is contrasted against: every rank projects its own targets.
+
+        Args:
+            own_targets: (e, D) of this rank, micro-batch after micro-batch.
+            articles: (E,).
+            sizes: windows of each micro-batch.
+        """
+        own = project_candidates(own_targets, articles, self.head)
+        starts = np.cumsum([0, *sizes[:-1]])
+        everywhere = np.arange(len(articles))
+        places = [
+            np.concatenate(
+                [everywhere[start:][self.ranks.part(size, rank)] for start, size in zip(starts, sizes, strict=True)]
+            )
+            for rank in range(self.ranks.count)
+        ]
+        return dataclasses.replace(own, vectors=self.ranks.gather(own.vectors, places))
+
+    def _corrupt(
+        self, contexts: NDArray[np.float32], windows: NDArray[np.int64], part: slice, *, step: int, micro_batch: int
+    ) -> NDArray[np.float32]:
+        """The contexts of this rank's part of a micro-batch, as they are trained on."""
+        is_whole = len(contexts) == len(windows)
+        return corrupt_contexts(
+            contexts,
+            self.source.articles[windows],
+            self.config.sampler,
+            seed=self.config.seed,
+            step=step,
+            micro_batch=micro_batch,
+            own=part,
+            donated=None if is_whole else lambda places: self.source.gather(windows[places])[0],
+        )
 
     def _gather_targets(self, windows: NDArray[np.int64]) -> Tensor:
         """(W, D) targets, a batch at a time: their contexts come with them."""

@@ -7,6 +7,8 @@ once, and an epoch whose event was lost to a crash is told from the checkpoint.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -38,29 +40,52 @@ PROJECTION_CHECK = "projection_head"
 
 
 class Recorder:
-    """Writes one run's events, log lines and history."""
+    """Writes one run's events, log lines and history.
 
-    def __init__(self, run: RunDirectory, spec: RunSpec) -> None:
+    Args:
+        run: its directory.
+        spec: what it was started with.
+        is_silent: for a rank that another speaks for: nothing is written, and what is logged are warnings alone.
+    """
+
+    def __init__(self, run: RunDirectory, spec: RunSpec, *, is_silent: bool = False) -> None:
         self.run = run
         self.spec = spec
-        self.known: RunState = fold(read_events(run.events_file))
-        """What was said before this process began."""
+        self._warned: set[str] = set()
+        self._writer: EventWriter | None = None
+        self._read()
+        if not is_silent:
+            self._writer = EventWriter(run.events_file)
+
+    def _read(self) -> None:
+        self.known: RunState = fold(read_events(self.run.events_file))
+        """What was said before this process began, or while another wrote."""
         self.floors: dict[str, float] = dict(self.known.floors)
         self._judged = set(self.known.gates)
-        self._warned: set[str] = set()
-        self._writer = EventWriter(run.events_file)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """While another process writes the events; what it said is known afterwards."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._read()
+            self._writer = EventWriter(self.run.events_file)
 
     def close(self) -> None:
         """Close the events file."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def write(self, event: Event) -> None:
         """Append an event as it is."""
-        self._writer.write(event)
+        if self._writer is not None:
+            self._writer.write(event)
 
     def warn(self, message: str) -> None:
         """Raise a warning, once; one that was raised before the resume is only logged again."""
-        if message in self._warned:
+        if message in self._warned or self._writer is None:
             return
         self._warned.add(message)
         log.warning("%s", message)
@@ -91,6 +116,8 @@ class Recorder:
             projection: whether the projection head is as it should be, and why; None where there is no head.
         """
         record = rows[-1]
+        if self._writer is None:
+            return
         write_atomically(self.run.history_file, msgspec.json.format(msgspec.json.encode(rows)))
         self.write(EpochEnded(record=record))
         floors = ", ".join(f"{name} {value:.3f}" for name, value in self.floors.items())
@@ -135,6 +162,8 @@ class Recorder:
 
     def fail(self, message: str) -> None:
         """The run failed."""
+        if self._writer is None:
+            return
         message = without_secrets(message)
         log.error("%s", message)
         self.write(RunFailed(message=message))

@@ -24,6 +24,7 @@ from engine.run.events import (
     EpochRecord,
     FloorsMeasured,
     NonFiniteFound,
+    RanksMeasured,
     RunFinished,
     RunStarted,
     RunStopped,
@@ -34,6 +35,7 @@ from engine.training.checkpoint import CheckpointMeta, has_checkpoint, load_trai
 from engine.training.learner import Learner, StepFigures
 from engine.training.negative_queue import open_queue
 from engine.training.progress import Progress
+from engine.training.ranks import OneProcess
 from engine.training.recorder import Recorder, log
 from engine.training.sampler import EffectiveBatchSampler
 from engine.training.schedule import plan_schedule
@@ -58,6 +60,7 @@ class Trainer:
         recorder: where to say it.
         stop_requested: asked before every step; True ends the training with a checkpoint.
         unseen: windows of articles that neither training nor validation sees; the split's test windows by default.
+        ranks: with whom it trains; None for nobody. All but the first have a recorder that says nothing.
     """
 
     def __init__(
@@ -69,11 +72,13 @@ class Trainer:
         recorder: Recorder,
         stop_requested: Callable[[], bool],
         unseen: Unseen | None = None,
+        ranks: OneProcess | None = None,
     ) -> None:
         config = spec.config
+        self.ranks = ranks or OneProcess(device)
         self.spec, self.config, self.source, self.split = spec, config, source, split
         self.recorder, self.stop_requested = recorder, stop_requested
-        self.learner = Learner(config, source, device, open_queue(config, source, split.train, device))
+        self.learner = Learner(config, source, device, open_queue(config, source, split.train, device), self.ranks)
         self.validator = Validator(source, split, unseen)
         self.sampler = EffectiveBatchSampler(
             split.train,
@@ -184,12 +189,13 @@ class Trainer:
             num_parameters=sum(parameter.numel() for parameter in self.learner.parameters),
             device=str(self.learner.device),
             threads=torch.get_num_threads(),
+            ranks=self.ranks.count,
             resumed_step=self.progress.step,
             article_disjoint=self.split.article_disjoint,
         )
         self.recorder.write(started)
         log.info(
-            "%s: %s, %d parameters, %d training and %d validation windows, %d steps an epoch, %s, %d threads%s",
+            "%s: %s, %d parameters, %d training and %d validation windows, %d steps an epoch, %s, %d threads%s%s",
             self.spec.id,
             config.model.kind,
             started.num_parameters,
@@ -198,6 +204,7 @@ class Trainer:
             started.steps_per_epoch,
             started.device,
             started.threads,
+            f" on each of {started.ranks} ranks" if started.ranks > 1 else "",
             f", resumed at step {started.resumed_step}" if started.resumed_step else "",
         )
         if not self.split.article_disjoint:
@@ -243,7 +250,7 @@ class Trainer:
         progress = self.progress
         self._pace_from, self._windows_since_event = time.monotonic(), 0
         for micro_batches in self.sampler.epoch(progress.epoch)[progress.step_in_epoch :]:
-            if self.stop_requested():
+            if self.ranks.confer(stop=self.stop_requested()):
                 return "stopped"
             lr = self.schedule.rate(progress.step)
             figures = self.learner.take_step(micro_batches, step=progress.step, lr=lr)
@@ -252,7 +259,7 @@ class Trainer:
                 return "failed"
             self.progress.add(figures)
             self._log_step(figures, lr)
-        return "stopped" if self.stop_requested() else "done"
+        return "stopped" if self.ranks.confer(stop=self.stop_requested()) else "done"
 
     def _log_step(self, figures: StepFigures, lr: float) -> None:
         progress, now = self.progress, time.monotonic()
@@ -273,6 +280,9 @@ class Trainer:
             windows_per_s=self._windows_since_event / max(now - self._pace_from, 1e-6),
         )
         self.recorder.step(event, to_log=to_log)
+        figures_of_ranks = self.ranks.figures()
+        if figures_of_ranks:
+            self.recorder.write(RanksMeasured(ranks=figures_of_ranks))
         self._logged_event_at = self._pace_from = now
         self._windows_since_event = 0
         if to_log:
@@ -287,13 +297,14 @@ class Trainer:
         progress, config, learner = self.progress, self.config, self.learner
         seen, drift = self.validator.validate(learner), learner.measure_drift()
         synchronize(learner.device)
-        record = progress.make_record(
+        own_record = progress.make_record(
             seen,
             lr=self.schedule.rate(progress.step - 1),
             seconds=time.monotonic() - self._epoch_began,
             queue_drift=drift,
             has_queue=learner.queue is not None,
         )
+        record = self.ranks.told(own_record)
         is_best = progress.take_in(record, min_delta=config.checkpoint.min_delta)
         if is_best:
             self._save("best")
@@ -310,6 +321,8 @@ class Trainer:
         return is_finite
 
     def _save(self, label: str) -> None:
+        if not self.ranks.is_first:
+            return
         progress, began = self.progress, time.perf_counter()
         val_cosine = progress.rows[-1].val_cosine if progress.rows else None
         training: dict[str, Any] = {

@@ -31,6 +31,7 @@ SETTINGS = {
     "epochs": "epochs",
     "seed": "seed",
     "device": "device",
+    "nproc": "nproc",
 }
 
 

@@ -13,11 +13,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+import msgspec
 
 from engine.cli import user_errors
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, take_lock
 from engine.run.events import RunFinished
+from engine.run.placement import Placement, place_ranks
+from engine.run.spec import RunSpec, apply_patch
 from engine.run.wrapper import LOCK_FD_VARIABLE
 from engine.verbs.run_flags import create_run
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from engine.data.corpus import Corpus
     from engine.data.split import Split
     from engine.data.windows import WindowSource
+    from engine.training.ranks import OneProcess
     from engine.training.recorder import Recorder
     from engine.training.trainer import Outcome, Trainer
 
@@ -65,6 +69,7 @@ class StopRequest:
 @click.command()
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Train the spec.json of this run directory.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of --run-dir.")
+@click.option("--nproc", type=int, help="Ranks on each node; also of a run directory, and other than it had before.")
 @click.option("--save-dir", type=click.Path(path_type=Path), help="Make a run directory here from the flags below.")
 @click.option("--model-type", type=click.Choice(["mamba_s", "amn", "gru", "transformer"]), help="Model to train.")
 @click.option("--train-npz", type=click.Path(path_type=Path), help="File of windows to train on.")
@@ -93,6 +98,7 @@ def command(
     /,
     run_dir: Path | None,
     resume: bool,
+    nproc: int | None,
     save_dir: Path | None,
     override_preflight: str | None,
     **flags: Any,  # Any: click's values
@@ -105,6 +111,7 @@ def command(
     The scenario suite hands over what is to be planted in the trainer, as the context's object.
     """
     given = {name: value for name, value in flags.items() if value is not None}
+    ranks = {} if nproc is None else {"nproc": nproc}
     if (run_dir is None) == (save_dir is None):
         raise ConfigError(
             "train needs either --run-dir DIR or --save-dir DIR with flags. See `lvm-engine train --help`."
@@ -116,23 +123,34 @@ def command(
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise ConfigError(f"{names}: a run directory's settings are in its spec.json. Leave out the flags.")
         run = RunDirectory(run_dir.absolute())
+        if not run.path.is_dir():
+            raise ConfigError(f"{run.path}: there is no such run directory.")
     else:
         assert save_dir is not None
         if resume:
             raise ConfigError(f"--resume goes with --run-dir: `lvm-engine train --run-dir {save_dir} --resume`.")
-        run = create_run(save_dir.absolute(), given, override_preflight or "")
-    with _logging_to_stdout():
+        run = create_run(save_dir.absolute(), given | ranks, override_preflight or "")
+    spec = run.read_spec()
+    spec = msgspec.structs.replace(spec, config=apply_patch(spec.config, ranks))
+    placement = place_ranks(spec.config, spec.id, os.environ)
+    with logging_to_stdout():
+        if placement.node:  # the first node holds the lock, looks at the data and records
+            from engine.verbs.in_ranks import join_ranks
+
+            return join_ranks(run, placement, resume=resume)
         lock = _hold_lock(run)
         try:
-            return _train(run, resume=resume, reason=override_preflight, plant=plant)
+            return _train(run, spec, placement, resume=resume, reason=override_preflight, plant=plant)
         finally:
             os.close(lock)
 
 
-def _train(run: RunDirectory, *, resume: bool, reason: str | None, plant: Plant | None) -> int:
+def _train(
+    run: RunDirectory, spec: RunSpec, placement: Placement, *, resume: bool, reason: str | None, plant: Plant | None
+) -> int:
     """Train a run whose lock is held; returns the exit code."""
-    spec = run.read_spec()
     from engine.training.recorder import Recorder
+    from engine.verbs.in_ranks import train_in_ranks
 
     recorder = Recorder(run, spec)
     stop = StopRequest(run.stop_file)
@@ -148,8 +166,11 @@ def _train(run: RunDirectory, *, resume: bool, reason: str | None, plant: Plant 
     try:
         with stop.listening():
             why = reason or spec.preflight_override
-            outcome = train_recorded(recorder, stop, resume=resume, reason=why, plant=plant)
-        return 1 if outcome == "failed" else 0
+            if placement.num_ranks == 1:
+                outcome = train_recorded(recorder, stop, resume=resume, reason=why, plant=plant)
+                return 1 if outcome == "failed" else 0
+            prepare(recorder, stop, resume=resume, reason=why)
+            return train_in_ranks(recorder, placement, stop, resume=resume)
     except Exception as error:
         message = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):  # a full disk is often why
@@ -185,39 +206,111 @@ def train_recorded(
     Raises:
         ConfigError: the data cannot be read, something blocks, or no checkpoint can be gone on from.
     """
-    from engine.data.split import split_windows
-    from engine.data.windows import open_windows
-    from engine.device import pick_device, set_threads
-    from engine.models.floors import measure_floors
-    from engine.models.kept_ridge import kept_ridge, ridge_cache
+    from engine.device import pick_device
+    from engine.training.ranks import OneProcess
+
+    device = pick_device(recorder.spec.config.device)
+    source, split, floors = prepare(
+        recorder, stop, resume=resume, reason=reason, looks_first=looks_first, payload=payload, cache=cache
+    )
+    return train_prepared(
+        recorder, stop, OneProcess(device), source, split, floors, resume=resume, plant=plant, cache=cache
+    )
+
+
+def prepare(
+    recorder: Recorder,
+    stop: Callable[[], bool],
+    *,
+    resume: bool,
+    reason: str,
+    looks_first: bool = True,
+    payload: Corpus | None = None,
+    cache: Path | None = None,
+) -> tuple[WindowSource, Split, dict[str, float]]:
+    """Open a run's data and look at them, and at the checkpoints of a run that resumes: once, whoever trains then.
+
+    Args and errors are those of `train_recorded`. Returns the windows, their split, and the floors where they were
+    measured.
+    """
+    from engine.device import set_threads
     from engine.preflight.verdict import needs_verdict
     from engine.training.checkpoint import MODEL_FILE, TRAINING_FILE, clear_leftovers, try_first
+
+    spec = recorder.spec
+    set_threads(spec.config.threads)
+    source, split = open_split(spec)
+    floors: dict[str, float] = {}
+    if looks_first and needs_verdict(recorder.known.preflight):
+        floors = _look_first(recorder, source, split, payload, stop, reason, cache)
+    clear_leftovers(recorder.run.checkpoints)
+    if resume:
+        for label in ("last", "best"):
+            try_first(recorder.run.checkpoints / label, MODEL_FILE, TRAINING_FILE)
+    return source, split, floors
+
+
+def open_split(spec: RunSpec) -> tuple[WindowSource, Split]:
+    """A run's windows and their split.
+
+    Raises:
+        ConfigError: the data cannot be read or split.
+    """
+    from engine.data.split import split_windows
+    from engine.data.windows import open_windows
+
+    data = spec.data
+    source = open_windows(data, Path.cwd())
+    return source, split_windows(source, val_share=data.val_share, test_share=data.test_share, seed=data.split_seed)
+
+
+def train_prepared(
+    recorder: Recorder,
+    stop: Callable[[], bool],
+    ranks: OneProcess,
+    source: WindowSource,
+    split: Split,
+    floors: dict[str, float],
+    *,
+    resume: bool,
+    plant: Plant | None = None,
+    cache: Path | None = None,
+) -> Outcome:
+    """Train a run whose data were looked at, as one of its ranks.
+
+    Args:
+        recorder: of the run.
+        stop: asked between steps.
+        ranks: with whom.
+        source: its windows.
+        split: which of them train.
+        floors: as they were measured; empty to measure them.
+        resume: go on from the last checkpoint.
+        plant: done to the trainer before its first step.
+        cache: folder for the ridge; None for the user's.
+
+    Raises:
+        ConfigError: the disk is too small, or no checkpoint can be gone on from.
+    """
+    from engine.models.floors import measure_floors
+    from engine.models.kept_ridge import kept_ridge, ridge_cache
     from engine.training.disk import checkpoint_bytes, refuse_small_disk
     from engine.training.trainer import Trainer
     from engine.training.validation import open_unseen
 
-    spec = recorder.spec
-    device = pick_device(spec.config.device)
-    set_threads(spec.config.threads)
-    source = open_windows(spec.data, Path.cwd())
-    split = split_windows(
-        source, val_share=spec.data.val_share, test_share=spec.data.test_share, seed=spec.data.split_seed
-    )
-    floors: dict[str, float] = {}
-    if looks_first and needs_verdict(recorder.known.preflight):
-        floors = _look_first(recorder, source, split, payload, stop, reason, cache)
-    trainer = Trainer(spec, source, split, device, recorder, stop, open_unseen(spec.data, Path.cwd(), source))
+    spec, base = recorder.spec, Path.cwd()
+    unseen = open_unseen(spec.data, base, source)
+    trainer = Trainer(spec, source, split, ranks.device, recorder, stop, unseen, ranks)
     if plant is not None:
         plant(trainer)  # before it is restored: what was planted may be part of what was saved
-    clear_leftovers(recorder.run.checkpoints)
     refuse_small_disk(recorder.run.path, spec.config, checkpoint_bytes(trainer.learner))
     if resume:
-        for label in ("last", "best"):
-            try_first(recorder.run.checkpoints / label, MODEL_FILE, TRAINING_FILE)
         trainer.restore()
 
     def measured_floors() -> dict[str, float]:
-        return floors or measure_floors(source, kept_ridge(source, split.train, cache or ridge_cache()), split.val)
+        if floors or not ranks.is_first:
+            return floors
+        return measure_floors(source, kept_ridge(source, split.train, cache or ridge_cache()), split.val)
 
     return trainer.train(measured_floors)
 
@@ -262,8 +355,6 @@ def _hold_lock(run: RunDirectory) -> int:
     if inherited.isdigit() and _is_same_file(int(inherited), run.lock_file):
         os.set_inheritable(int(inherited), False)
         return int(inherited)
-    if not run.path.is_dir():
-        raise ConfigError(f"{run.path}: there is no such run directory.")
     lock = take_lock(run.lock_file)
     if lock is None:
         raise ConfigError(f"{run.path}: this run is being trained already: its lock is held. Stop that one first.")
@@ -279,11 +370,13 @@ def _is_same_file(fd: int, path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _logging_to_stdout() -> Iterator[None]:
+def logging_to_stdout(rank: int = 0) -> Iterator[None]:
+    """Log to standard output. All ranks share it: those that another speaks for warn only, and say who they are."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    who = f"[rank {rank}] " if rank else ""
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who}%(message)s", datefmt="%H:%M:%S"))
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.WARNING if rank else logging.INFO)
     try:
         yield
     finally:

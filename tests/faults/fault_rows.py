@@ -48,6 +48,7 @@ ROWS: dict[int, FaultRow] = {
     33: FaultRow("gate's event lost", "judged once from the record, acted on once"),
     34: FaultRow("runs.toml broken, deleted, mended in a run", "old settings stay, the error is shown, runs untouched"),
     35: FaultRow("names that leave the folder", "refused, nothing written outside"),
+    39: FaultRow("a rank killed, crashed, hung; its parent killed", "root rank and signal named, none left, lock free"),
     41: FaultRow("secrets in environment and arguments", "in no file of the runs, not on the terminal"),
     42: FaultRow("files of another user, folders open to all, planted links", "refused with the reason"),
     43: FaultRow("hostile FAISS indexes, checkpoints and heads", "opened in a child first: refused, file named"),

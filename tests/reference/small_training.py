@@ -16,6 +16,7 @@ from engine.run.directory import RunDirectory
 from engine.run.events import EpochRecord
 from engine.run.settings import DataConfig, Gate, PatchValue, RunConfig
 from engine.run.spec import RunSpec, apply_patch
+from engine.training.ranks import OneProcess
 from engine.training.recorder import Recorder
 from engine.training.trainer import Outcome, Trainer
 from tests.reference.small_corpus import make_corpus
@@ -65,6 +66,7 @@ def train_run(
     stop_at: int | None = None,
     resume: bool = False,
     prepare: Callable[[Trainer], None] | None = None,
+    ranks: OneProcess | None = None,
 ) -> Outcome:
     """Train in this process; `stop_at` asks for the end once that many steps are taken.
 
@@ -73,9 +75,11 @@ def train_run(
         stop_at: optimizer steps after which to stop.
         resume: go on from the last checkpoint.
         prepare: called with the trainer before the first step.
+        ranks: with whom; None for nobody.
     """
     spec = run.read_spec()
-    recorder = Recorder(run, spec)
+    ranks = ranks or OneProcess(torch.device("cpu"))
+    recorder = Recorder(run, spec, is_silent=not ranks.is_first)
     source = open_windows(spec.data, run.path)
     split = split_windows(
         source, val_share=spec.data.val_share, test_share=spec.data.test_share, seed=spec.data.split_seed
@@ -87,13 +91,16 @@ def train_run(
         torch.device("cpu"),
         recorder,
         lambda: stop_at is not None and trainer.progress.step >= stop_at,
+        ranks=ranks,
     )
     if resume:
         trainer.restore()
     if prepare is not None:
         prepare(trainer)
     try:
-        return trainer.train(lambda: measure_floors(source, fit_ridge(source, split.train), split.val))
+        return trainer.train(
+            lambda: measure_floors(source, fit_ridge(source, split.train), split.val) if ranks.is_first else {}
+        )
     finally:
         recorder.close()
 

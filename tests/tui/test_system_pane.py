@@ -7,6 +7,7 @@ from dataclasses import replace
 import msgspec
 from recorded import AMN_HISTORY, make_spec, make_view, run_events
 
+from engine.run.events import RankFigures, RanksMeasured
 from engine.run.settings import EvalConfig
 from tui.control.scene import Scene
 from tui.control.usage import MachineUsage
@@ -44,3 +45,38 @@ def test_what_the_disk_still_holds_is_said_in_checkpoints() -> None:
         (row,) = (row for row in SystemPane()._rows(scene) if "checkpoint" in row.plain)
         assert row.plain.endswith(f"the disk has room for {fits}")
         assert [str(span.style) for span in row.spans] == [style]
+
+
+def rows_of_ranks(*ranks: RankFigures) -> list[str]:
+    spec = make_spec()
+    run = make_view(spec, [*run_events(spec, AMN_HISTORY[:2]), RanksMeasured(ranks=list(ranks))])
+    scene = Scene(now=0.0, tick=1, views=(run,), usage=USAGE)
+    return [row.plain.strip() for row in SystemPane()._rows(scene) if "rank" in row.plain]
+
+
+def test_every_rank_tells_what_it_and_its_device_cost() -> None:
+    cuda = RankFigures(
+        rank=0,
+        device="cuda:0",
+        memory_bytes=2 << 30,
+        cpu_s=180.0,
+        device_used_bytes=5 << 30,
+        device_total_bytes=8 << 30,
+        device_percent=87.0,
+    )
+    silent = msgspec.structs.replace(cuda, rank=1, device="cuda:1", device_percent=None)
+    assert rows_of_ranks(cuda, silent) == [
+        "rank 0 on cuda:0: 5.0 GiB of 8.0 GiB, 87 % busy; process 2.0 GiB, 3m of CPU",
+        "rank 1 on cuda:1: 5.0 GiB of 8.0 GiB; process 2.0 GiB, 3m of CPU",
+    ]
+    assert len(rows_of_ranks(cuda)) == 1
+
+
+def test_ranks_without_an_accelerator_tell_of_their_processes_and_one_alone_of_nothing() -> None:
+    first = RankFigures(rank=0, device="cpu", memory_bytes=1 << 30, cpu_s=12.0)
+    second = msgspec.structs.replace(first, rank=1, device="cpu\x1b]0;title\x07")
+    assert rows_of_ranks(first, second) == [
+        "rank 0 on cpu: 1.0 GiB, 12s of CPU",
+        "rank 1 on cpu: 1.0 GiB, 12s of CPU",
+    ]
+    assert rows_of_ranks(first) == []

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 
+from engine.run.events import RankFigures
 from tui.control.report import duration
 from tui.control.scene import Scene
 from tui.control.timeline import Milestone, timeline
@@ -61,6 +62,10 @@ class SystemPane(Pane):
         yield self.say(f"{view.id}  {cost}", "bold")
         pace = f"{last.windows_per_s:.0f} windows/s" if last else "no step yet"
         yield self.say(f"  {pace}", "$foreground-muted")
+        ranks = view.state.ranks
+        for figures in ranks:
+            if len(ranks) > 1 or figures.device_total_bytes is not None:  # of one on a CPU the line above tells all
+                yield self.say(f"  {_words_of_rank(figures)}", "$foreground-muted")
         if saved and saved.bytes:
             fits = disk_free // saved.bytes
             # a new one is whole beside the old one before that goes
@@ -76,6 +81,15 @@ def _words(at: Milestone) -> str:
     done = f"after {duration(at.trained_s)}" if at.trained_s is not None else "done"
     said = {"done": done, "due": due, "overdue": f"due since epoch {at.epoch}", "never": "never"}
     return f"{at.what} {said[at.when]}"
+
+
+def _words_of_rank(figures: RankFigures) -> str:
+    """`rank 1 on cuda:1: 5.0 GiB of 8.0 GiB, 87 % busy; process 2.1 GiB, 3m of CPU`."""
+    busy = "" if figures.device_percent is None else f", {figures.device_percent:.0f} % busy"
+    used, total = figures.device_used_bytes, figures.device_total_bytes
+    device = "" if used is None or total is None else f"{_gib(used)} of {_gib(total)}{busy}; process "
+    cost = f"{_gib(figures.memory_bytes)}, {duration(figures.cpu_s)} of CPU"
+    return f"rank {figures.rank} on {figures.device}: {device}{cost}"
 
 
 def _gib(count: int) -> str:
