@@ -60,7 +60,7 @@ class SamplerConfig(Section, frozen=True, kw_only=True):
     """How windows become batches."""
 
     batch_size: Annotated[int, Meta(ge=2, le=65_536)] = 256
-    """Windows in a micro-batch."""
+    """Windows in a micro-batch, over all ranks together."""
     accumulate: Annotated[int, Meta(ge=1, le=1024)] = 4
     """Micro-batches in an optimizer step. All of the effective batch, batch_size * accumulate, serves as candidates."""
     max_per_article: Count = 0
@@ -177,7 +177,15 @@ class RunConfig(Section, frozen=True, kw_only=True):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` takes the first of cuda, mps, cpu that is there."""
     threads: Count = 0
-    """CPU threads; 0 shares the cores among the runs that are alive."""
+    """CPU threads of a process; 0 shares the cores among the runs that are alive, and a run's among its ranks."""
+    nproc: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """Ranks on each node: processes, on CUDA one a device, that share every micro-batch. What is learned does not depend
+    on their number."""
+    nodes: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """Machines; more than one need an allocation of Slurm. nproc * nodes divides `sampler.batch_size`."""
+    rank_timeout_s: Annotated[float, Meta(ge=1.0, le=86_400.0)] = 600.0
+    """Seconds that ranks wait for one that is late before the training is given up and the late one named. Floors,
+    validation and checkpoints must fit in."""
     precision: Literal["float32", "bf16"] = "float32"
     """Of the model's matrix products in training. Weights, head, losses, optimizer and validation stay float32."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -187,6 +195,15 @@ class RunConfig(Section, frozen=True, kw_only=True):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    def __post_init__(self) -> None:
+        num_ranks, batch_size = self.nproc * self.nodes, self.sampler.batch_size
+        if batch_size % num_ranks:
+            below = batch_size - batch_size % num_ranks
+            near = f"{below} or {below + num_ranks}" if below else f"{num_ranks}"
+            raise ValueError(
+                f"sampler.batch_size {batch_size} cannot be shared by nproc * nodes = {num_ranks} ranks; {near} could"
+            )
 
 
 class Gate(Section, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recorded import make_spec
 
 from engine.run.convert import ConfigError, convert_section, suggestion
-from engine.run.settings import Fix, Gate, RunConfig, RunName
+from engine.run.settings import Fix, Gate, PatchValue, RunConfig, RunName
 from engine.run.spec import RunSpec, apply_patch, differing_settings, dotted_keys, read_setting
 
 
@@ -71,6 +71,27 @@ def test_a_value_out_of_range_is_named(patch: dict[str, float], words: str) -> N
         apply_patch(RunConfig(), patch)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        ({"nproc": 3}, "batch_size 256 cannot be shared by nproc \\* nodes = 3 ranks; 255 or 258 could"),
+        ({"nproc": 2, "nodes": 3}, "= 6 ranks; 252 or 258 could"),
+        ({"nproc": 3, "sampler.batch_size": 2}, "= 3 ranks; 3 could"),
+        ({"nproc": 0}, '"nproc" expected `int` >= 1, got 0'),
+        ({"rank_timeout_s": 0.5}, '"rank_timeout_s"'),
+    ],
+)
+def test_ranks_that_cannot_share_a_batch_are_refused_with_sizes_that_could(
+    patch: dict[str, PatchValue], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        apply_patch(RunConfig(), patch)
+
+
+def test_ranks_share_a_batch_that_they_divide() -> None:
+    assert apply_patch(RunConfig(), {"nproc": 2, "nodes": 2}).nodes == 2
 
 
 def test_differing_settings_are_the_patch_and_nothing_else() -> None:
