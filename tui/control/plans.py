@@ -175,7 +175,7 @@ class Plans:
         self._refuse_busy(run)
 
     def _refuse_busy(self, run: RunView) -> None:
-        busy = [job for job, life in run.jobs.items() if life.lock_held]
+        busy = [job for job, life in run.jobs.items() if life.is_busy]
         if busy:
             raise RefusedError(f"{busy[0]} is under way")
 

@@ -225,7 +225,7 @@ class Watcher:
         view.jobs, view.note, view.archived, view.status, view.reason, view.catching_up = now[6:]
         view.progress = reader.progress
         view.version += changed
-        is_busy = status.is_alive or catching_up or any(job.lock_held for job in jobs.values())
+        is_busy = status.is_alive or catching_up or any(job.is_busy for job in jobs.values())
         if is_busy or status is Status.QUEUED:
             self._settled.pop(view.id, None)
         else:
