@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from engine.run.convert import ConfigError
-from engine.run.directory import find_run, is_locked, refuse_unsafe
+from engine.run.directory import find_run, refuse_unsafe
 from engine.run.runs_file import RunsFile, find_runs_file, load_runs
 from engine.run.secrets import without_secrets
 from tui.completion import complete_evaluation, complete_fix, complete_run, complete_table, completion_command
@@ -264,7 +264,7 @@ def evaluate(config: str | None, runs_dir: str | None, run_id: str, name: str, d
     if detach:
         click.echo(job.path.name.removesuffix(".job"))
         return
-    while is_locked(job.lock_file):
+    while job.read_life().is_busy:
         time.sleep(0.05)
     click.echo(clean_lines(job.log_file), nl=False)
     ended = job.read_life().exit  # written before the lock was let go

@@ -99,8 +99,8 @@ class Life(Struct, frozen=True, kw_only=True):
     @property
     def is_silent(self) -> bool:
         """Whether an attempt began on another host, and neither its end nor its heartbeat is heard of."""
-        is_open = self.exit is None and self.processes is not None and self.launch is not None
-        return is_open and not (self.launch and self.launch.ended) and not self.lock_held and not self.is_submitted and self.silent_s is not None
+        is_wanted = self.launch is not None and not self.launch.ended
+        return is_wanted and self.silent_s is not None and not (self.lock_held or self.is_submitted)
 
     @property
     def is_busy(self) -> bool:
@@ -117,6 +117,7 @@ class RunDirectory:
         self.spec_file = path / "spec.json"
         self.lock_file = path / "lock"
         self.processes_file = path / "run.json"
+        self.launch_file = path / "launch.json"
         self.events_file = path / "events.jsonl"
         self.log_file = path / "output.log"
         self.exit_file = path / "exit.json"
@@ -184,7 +185,7 @@ class RunDirectory:
         if launch is not None and is_elsewhere and ended is None:
             # a lock that is free here may be held there; one that is held is held
             silent_s = heartbeat_age_s(self.path)
-            supervised = silent_s is not None and silent_s < launch.silent_s
+            supervised = silent_s < launch.silent_s
             held = held or supervised
         is_over = processes is not None and ended is None and not held and not is_elsewhere
         return Life(

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -166,12 +167,13 @@ def write_launch(folder: Path, launch: Launch) -> None:
     write_atomically(folder / "launch.json", msgspec.json.format(msgspec.json.encode(launch)))
 
 
-def heartbeat_age_s(folder: Path) -> float | None:
-    """Seconds since the job's wrapper said that it is there; None where it never has."""
-    try:
-        return max(0.0, time.time() - os.stat(folder / HEARTBEAT_FILE).st_mtime)
-    except OSError:
-        return None
+def heartbeat_age_s(folder: Path) -> float:
+    """Seconds since a job's wrapper, or its engine, last wrote something in this folder."""
+    written = [0.0]
+    for name in (HEARTBEAT_FILE, "events.jsonl", "run.json"):
+        with suppress(OSError):
+            written.append(os.stat(folder / name).st_mtime)
+    return max(0.0, time.time() - max(written))
 
 
 def _check_extra(option: str) -> None:

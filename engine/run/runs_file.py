@@ -288,7 +288,13 @@ def parse_toml(path: Path, mend: str) -> dict[str, Any]:
 
 def _refuse_unknown_tables(path: Path, tables: dict[str, Any]) -> None:
     """Unknown names at the top, and tables written in another form than theirs."""
-    forms = {"run": "[run.NAME]", "eval": "[eval.NAME]", "launcher": "[launcher.NAME]", "gate": "[[gate]]", "fix": "[[fix]]"}
+    forms = {
+        "run": "[run.NAME]",
+        "eval": "[eval.NAME]",
+        "launcher": "[launcher.NAME]",
+        "gate": "[[gate]]",
+        "fix": "[[fix]]",
+    }
     known = [name for name in RunsFile.__struct_fields__ if name not in ("path", "said")]
     for key, value in tables.items():
         if key not in known:

@@ -179,8 +179,8 @@ class RunConfig(Section, frozen=True, kw_only=True):
     threads: Count = 0
     """CPU threads of a process; 0 shares the cores among the runs that are alive, and a run's among its ranks."""
     nproc: Annotated[int, Meta(ge=1, le=1024)] = 1
-    """Ranks on each node: processes, on CUDA one a device, that share every micro-batch. What is learned does not depend
-    on their number."""
+    """Ranks on each node: processes, on CUDA one a device, that share every micro-batch. What is learned does not
+    depend on their number."""
     nodes: Annotated[int, Meta(ge=1, le=1024)] = 1
     """Machines; more than one need an allocation of Slurm. nproc * nodes divides `sampler.batch_size`."""
     launcher: RunName = "local"
@@ -285,8 +285,8 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     p95_ms: Positive = 1.45
     """Gate: 95th percentile of a single query's latency, in milliseconds."""
     launcher: RunName = "local"
-    """Where it is computed: `local`, this machine, or the NAME of a `[launcher.NAME]` table. What is fitted and looked at
-    besides goes where `[eval.smoke]` goes."""
+    """Where it is computed: `local`, this machine, or the NAME of a `[launcher.NAME]` table. What is fitted and looked
+    at besides goes where `[eval.smoke]` goes."""
 
     def __post_init__(self) -> None:
         if bool(self.eval_npz) != bool(self.payload):

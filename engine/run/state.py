@@ -70,7 +70,7 @@ _ALIVE = {
 
 
 SETTLE_S = 60.0
-"""Shared folders may show what another host wrote only after so long: a scheduler's word of a job's end waits for it."""
+"""Shared folders may show what another host wrote only after so long: a scheduler's word of an end waits for it."""
 
 
 class Point(NamedTuple):

@@ -1,4 +1,4 @@
-"""A Slurm of its own on loopback: munged, slurmctld and slurmd as real processes, in a folder that goes with the test."""
+"""A Slurm of its own on loopback: munged, slurmctld and slurmd as real processes, in a folder of their own."""
 
 from __future__ import annotations
 
@@ -118,7 +118,13 @@ class Cluster:
     def __call__(self, *argv: str) -> str:
         """What one of Slurm's commands prints."""
         done = subprocess.run(
-            argv, env=self.environment, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL
+            argv,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
         )
         return done.stdout + done.stderr
 

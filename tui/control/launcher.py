@@ -1,7 +1,7 @@
 """Starting, resuming, stopping and killing engines: the only place of the room that touches a process.
 
-What is started, and how, stands in a folder's `spec.json`; which launcher carries it out, there as well. The rest of the
-room knows of launchers no more than that.
+What is started, and how, stands in a folder's `spec.json`; which launcher carries it out, there as well. The rest of
+the room knows of launchers no more than that.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def launcher_settings(file: RunsFile, runs_dir: Path, name: str) -> LauncherConf
     settings = file.launcher_named(name)
     if settings is not None and settings.root and not runs_dir.is_relative_to(settings.root):
         raise ConfigError(
-            f"{file.path}, [launcher.{name}] root: {runs_dir} is not below {settings.root}, so that its nodes would not "
-            "see the runs. Set [room] runs_dir to a folder below it, or leave root out."
+            f"{file.path}, [launcher.{name}] root: {runs_dir} is not below {settings.root}, so that its nodes would "
+            "not see the runs. Set [room] runs_dir to a folder below it, or leave root out."
         )
     return settings
 

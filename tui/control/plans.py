@@ -132,6 +132,8 @@ class Plans:
     def check_resume(self, run: RunView) -> None:
         """Raises RefusedError unless the run ended before its time and left a checkpoint."""
         self.refuse_readonly()
+        if run.life.launch is not None and run.life.is_submitted and not run.life.launch.job_id:
+            return  # whether the scheduler took its job is not known: asking once more looks for it first
         if run.status not in {Status.STOPPED, Status.FAILED, Status.LOST}:
             raise RefusedError(f"{run.id} is {run.status.lower()}")
         if "last" not in run.state.checkpoints:
@@ -140,7 +142,7 @@ class Plans:
     def check_kill(self, run: RunView) -> None:
         """Raises RefusedError unless there is something to kill."""
         self.refuse_readonly()
-        if not run.life.lock_held:
+        if not run.life.is_busy:
             raise RefusedError(f"{run.id} is not running")
 
     def check_start(self, name: str, views: Sequence[RunView]) -> None:

@@ -21,11 +21,13 @@ from engine.run.events import (
 )
 from engine.run.gates import Judgement, judge_gate
 from engine.run.heads import HeadReport, RerankReport, read_head_report, read_rerank_report
+from engine.run.launch import Launch
 from engine.run.preflight import PreflightReport, read_preflight
 from engine.run.settings import Gate
 from engine.run.spec import RunSpec
 from engine.run.state import MOST_POINTS, RunState, Status, derive_status
 from tui.control.labels import read_note, tags_of
+from tui.control.launching.scheduler_watch import SchedulerWatch
 from tui.control.probe.record import ProbeReport, probe_file, read_probe
 
 Report = TypeVar("Report")
@@ -137,6 +139,7 @@ class Watcher:
     """Keeps a view of every run in a folder. A pass over ten runs takes well under a millisecond."""
 
     def __init__(self, runs_dir: Path, stall_s: float) -> None:
+        self.scheduler = SchedulerWatch()
         self.runs_dir = runs_dir
         self.stall_s = stall_s
         self.views: dict[str, RunView] = {}
@@ -168,6 +171,7 @@ class Watcher:
             if run.id in self.views:
                 changed |= self._refresh(self.views[run.id])
         self.views = {run.id: self.views[run.id] for run in found if run.id in self.views}
+        self.scheduler.ask(self._launches())
         return changed
 
     def catch_up(self) -> None:
@@ -175,6 +179,13 @@ class Watcher:
         self.poll()
         while any(view.catching_up for view in self.views.values()):
             self.poll()
+        if self.scheduler.look(self._launches()):
+            self.poll()
+
+    def _launches(self) -> list[Launch]:
+        """What schedulers were handed and has not ended, runs and their evaluations."""
+        lives = [life for view in self.views.values() for life in (view.life, *view.jobs.values())]
+        return [life.launch for life in lives if life.launch is not None and life.is_busy]
 
     def _adopt(self, run: RunDirectory) -> bool:
         try:
@@ -194,7 +205,7 @@ class Watcher:
         if self._settled.get(view.id) == marks:
             return False
         # life before events: an engine writes its last event before it lets go of the lock
-        life = view.directory.read_life()
+        life = self.scheduler.told(view.directory.read_life())
         reader = self._readers[view.id]
         events, restarted = reader.read(EVENT_BUDGET)
         if restarted:
@@ -203,7 +214,8 @@ class Watcher:
             self._heard[view.id] = time.monotonic()
         for event in events:
             view.state.apply(event)
-        evals, jobs = view.directory.read_evals(), read_jobs(view.directory)
+        evals = view.directory.read_evals()
+        jobs = {name: self.scheduler.told(job) for name, job in read_jobs(view.directory).items()}
         preflight = self._read(view.directory, view.directory.preflight_file, read_preflight)
         head = self._read(view.directory, view.directory.evals / "align.json", read_head_report)
         reranker = self._read(view.directory, view.directory.evals / "rerank.json", read_rerank_report)
@@ -258,7 +270,7 @@ def _known(view: RunView) -> tuple[object, ...]:
 
 def _marks(run: RunDirectory) -> tuple[int, ...]:
     """Modification times that tell whether an ended run has woken up, was evaluated or was written on."""
-    files = (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.evals)
+    files = (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.launch_file, run.evals)
     return tuple(map(_written_ns, (*files, run.note_file, run.archived_file)))
 
 

@@ -52,7 +52,7 @@ class PreflightPane(Pane):
     def _rows(self, run: RunView, report: PreflightReport, override: str) -> Iterator[Content]:
         yield self._summary(report)
         job = run.jobs.get("preflight")
-        if job is not None and job.lock_held:
+        if job is not None and job.is_busy:
             yield self.say("looking again; what follows is the look before", "$text-accent")
         if run.is_blocked:
             mend = f"Mend it and start again, or {override} with a written reason."

@@ -23,7 +23,7 @@ from msgspec import Struct, field
 from engine.run.convert import ConfigError
 from engine.run.directory import MAX_JSON, Life, RunDirectory
 from engine.run.files import read_regular
-from engine.run.launch import JobSeen, Launch, LauncherConfig, read_launch, write_launch
+from engine.run.launch import JobSeen, Launch, LauncherConfig, write_launch
 from engine.run.settings import RunConfig
 from engine.run.wrapper import GRACE_S, GRACE_VARIABLE
 from tui.control.launching.protocol import Finding, LaunchError
@@ -33,6 +33,7 @@ from tui.control.launching.slurm_queue import SilentError, call, list_jobs
 ESCALATE_S = 5.0
 """Beyond the wrapper's own grace: what is not over then is cancelled, which ends in KILL after Slurm's KillWait."""
 LOOKS_S = 0.1
+Ended = Literal["cancelled", "refused", "given_up"]
 
 
 class _Ranks(Struct):
@@ -180,7 +181,7 @@ class SlurmLauncher:
                 return
             time.sleep(LOOKS_S)
 
-    def _call_off(self, folder: Path, launch: Launch, ended: Literal["cancelled", "refused", "given_up"], why: str) -> None:
+    def _call_off(self, folder: Path, launch: Launch, ended: Ended, why: str) -> None:
         """Say on disk that no engine is wanted of it, so that one that comes late ends by itself."""
         write_launch(folder, msgspec.structs.replace(launch, ended=ended, why=why))
 

@@ -20,9 +20,7 @@ SUBMITS = ("SLURM_CONF",)
 """Variables that say which cluster is meant."""
 
 
-def submit_options(
-    settings: LauncherConfig, *, name: str, folder: Path, nproc: int = 1, nodes: int = 1
-) -> list[str]:
+def submit_options(settings: LauncherConfig, *, name: str, folder: Path, nproc: int = 1, nodes: int = 1) -> list[str]:
     """The options of sbatch for a job.
 
     Args:
@@ -77,7 +75,7 @@ def carried(settings: LauncherConfig, environment: Mapping[str, str] | None = No
 
 
 def submitting(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Of an environment, what Slurm's own commands shall see. SBATCH_PARTITION and its like would change what is asked."""
+    """Of an environment, what Slurm's commands shall see. SBATCH_PARTITION and its like would change what is asked."""
     known = os.environ if environment is None else environment
     return {name: known[name] for name in ("PATH", "HOME", "USER", "LOGNAME", *SUBMITS) if name in known} | {
         "LC_ALL": "C",
