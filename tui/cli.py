@@ -243,7 +243,7 @@ def triage(
     run, views = place.view(run_id)
     actions = place.actions()
     plan = actions.plan_restart(run, views, fix=fix, override=clean(override))
-    for line in plan.lines():
+    for line in [*plan.lines(), *actions.how_started(plan.config)]:
         click.echo(clean(line), err=not dry_run)
     if not dry_run:
         click.echo(actions.restart(plan).id)

@@ -153,7 +153,12 @@ class Watcher:
         """By run and file: when a report was written, and what it says. They are large and seldom change."""
 
     def poll(self) -> bool:
-        """Take in what changed on disk; True if anything did."""
+        """Take in what changed on disk, and have the scheduler asked where that is due; True if anything did."""
+        changed = self._look()
+        self.scheduler.ask(self._launches())
+        return changed
+
+    def _look(self) -> bool:
         changed = False
         found = list_runs(self.runs_dir)
         there = {run.id for run in found}
@@ -171,16 +176,15 @@ class Watcher:
             if run.id in self.views:
                 changed |= self._refresh(self.views[run.id])
         self.views = {run.id: self.views[run.id] for run in found if run.id in self.views}
-        self.scheduler.ask(self._launches())
         return changed
 
     def catch_up(self) -> None:
-        """Poll until every event on disk is read; for commands that answer once."""
-        self.poll()
+        """Poll until every event on disk is read, and wait for the scheduler; for commands that answer once."""
+        self._look()
         while any(view.catching_up for view in self.views.values()):
-            self.poll()
+            self._look()
         if self.scheduler.look(self._launches()):
-            self.poll()
+            self._look()
 
     def _launches(self) -> list[Launch]:
         """What schedulers were handed and has not ended, runs and their evaluations."""

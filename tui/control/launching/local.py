@@ -15,7 +15,6 @@ from pathlib import Path
 from engine.run.directory import RunDirectory
 from engine.run.launch import JobSeen, Launch
 from engine.run.process import send
-from engine.run.settings import RunConfig
 from tui.control.launching.protocol import Finding, LaunchError
 
 
@@ -58,8 +57,4 @@ class LocalLauncher:
 
     def doctor(self, _runs_dir: Path) -> list[Finding]:
         """Nothing of its own: this machine is looked at in any case."""
-        return []
-
-    def describe(self, _config: RunConfig) -> list[str]:
-        """Nothing: that a run starts here is what everybody expects."""
         return []

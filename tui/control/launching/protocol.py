@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
 from engine.run.launch import JobSeen, Launch
-from engine.run.settings import RunConfig
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -61,6 +60,3 @@ class Launcher(Protocol):
 
     def doctor(self, runs_dir: Path) -> list[Finding]:
         """Whether it can do all that, tried out."""
-
-    def describe(self, config: RunConfig) -> list[str]:
-        """How a run of these settings will be started, in words for a plan; empty where there is nothing to say."""

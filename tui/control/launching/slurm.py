@@ -24,7 +24,6 @@ from engine.run.convert import ConfigError
 from engine.run.directory import MAX_JSON, Life, RunDirectory
 from engine.run.files import read_regular
 from engine.run.launch import JobSeen, Launch, LauncherConfig, write_launch
-from engine.run.settings import RunConfig
 from engine.run.wrapper import GRACE_S, GRACE_VARIABLE
 from tui.control.launching.protocol import Finding, LaunchError
 from tui.control.launching.slurm_job import carried, job_script, submit_options
@@ -126,10 +125,6 @@ class SlurmLauncher:
     def doctor(self, runs_dir: Path) -> list[Finding]:
         """Slurm, the shared folder, and what a job finds on its node."""
         raise NotImplementedError
-
-    def describe(self, config: RunConfig) -> list[str]:
-        """Nothing here: the room says the command, see `command_words`."""
-        return []
 
     def _known(self, folder: Path, life: Life) -> Launch | None:
         """The launch to go on with, which is new where nothing can come of the one before: then None.
