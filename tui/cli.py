@@ -30,6 +30,7 @@ from tui.control.views import RunView, Watcher
 from tui.examples import add_examples
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose
+from tui.verbs_doctor import make_doctor
 from tui.verbs_journal import make_journal
 from tui.verbs_keys import keys_command
 from tui.verbs_mend import make_mend
@@ -362,6 +363,7 @@ def clean_lines(log: Path) -> str:
 
 
 main.add_command(make_diagnose(place_options, open_place))
+main.add_command(make_doctor(place_options, open_place))
 main.add_command(keys_command)
 main.add_command(make_journal(place_options, open_place))
 main.add_command(make_mend(place_options, open_place))

@@ -116,7 +116,7 @@ def test_a_controller_that_is_killed_takes_no_run_with_it(lab: Lab, after_s: flo
     lab.wait(waits, Status.PENDING)
     assert lab.view(runs).status is Status.RUNNING
     lab.actions.kill(runs)
-    assert lab.view(runs).life.exit is not None
+    wait_until(lambda: lab.view(runs).life.exit is not None)
     assert lab.engines(runs) == []
 
 

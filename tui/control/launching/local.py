@@ -15,6 +15,7 @@ from pathlib import Path
 from engine.run.directory import RunDirectory
 from engine.run.launch import JobSeen, Launch
 from engine.run.process import send
+from tui.control.launching.machine_doctor import examine_machine
 from tui.control.launching.protocol import Finding, LaunchError
 
 
@@ -55,6 +56,6 @@ class LocalLauncher:
         if not (send(life.processes.wrapper, signal.SIGTERM) or send(life.processes.engine, signal.SIGKILL)):
             raise LaunchError(f"{run.id}: neither its wrapper nor its engine is alive, yet its lock is held")
 
-    def doctor(self, _runs_dir: Path) -> list[Finding]:
-        """Nothing of its own: this machine is looked at in any case."""
-        return []
+    def doctor(self, runs_dir: Path) -> list[Finding]:
+        """This machine."""
+        return examine_machine(runs_dir)

@@ -59,4 +59,4 @@ class Launcher(Protocol):
         """
 
     def doctor(self, runs_dir: Path) -> list[Finding]:
-        """Whether it can do all that, tried out."""
+        """Whether it can do all that there, tried out."""

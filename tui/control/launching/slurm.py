@@ -49,7 +49,12 @@ class _Asked(Struct):
 
 
 class SlurmLauncher:
-    """Starts engines as jobs of Slurm."""
+    """Starts engines as jobs of Slurm. What is started, and with which settings, stands in the folders themselves."""
+
+    def __init__(self, name: str = "", settings: LauncherConfig | None = None, *, with_job: bool = True) -> None:
+        self.name, self.settings = name, settings
+        """The table to examine, for the doctor."""
+        self.with_job = with_job
 
     def submit(self, folder: Path) -> None:
         """Hand it to sbatch, once: an earlier intent whose answer was lost is looked up by its name first.
@@ -97,15 +102,14 @@ class SlurmLauncher:
         if launch is None or not life.is_busy:
             raise LaunchError(f"{run.id} is not running")
         seen = list_jobs([launch.nonce]).get(launch.nonce, JobSeen())
-        if seen.is_waiting:
-            self._call_off(run.path, launch, "cancelled", f"job {seen.job_id} was cancelled while it waited")
+        if life.is_submitted and (seen.is_waiting or seen.is_running):
+            how = "while it waited" if seen.is_waiting else "as it began"
+            self._call_off(run.path, launch, "cancelled", f"job {seen.job_id} was cancelled {how}")
             call(["scancel", seen.job_id])
         elif seen.is_running:
-            if life.is_submitted:
-                self._call_off(run.path, launch, "cancelled", f"job {seen.job_id} was cancelled as it began")
             self._end(run, seen.job_id)
         elif life.lock_held:
-            raise LaunchError(f"{run.id} runs, and Slurm knows no job {launch.job_id or launch.nonce} to end: stop it")
+            self._end_unlisted(run, life, seen)
         else:
             self._call_off(run.path, launch, "given_up", f"Slurm knows no job {launch.job_id or launch.nonce}")
 
@@ -124,7 +128,10 @@ class SlurmLauncher:
 
     def doctor(self, runs_dir: Path) -> list[Finding]:
         """Slurm, the shared folder, and what a job finds on its node."""
-        raise NotImplementedError
+        from tui.control.launching.slurm_doctor import examine_slurm
+
+        assert self.settings is not None, "without its table there is nothing to examine"
+        return examine_slurm(self.name, self.settings, runs_dir, with_job=self.with_job)
 
     def _known(self, folder: Path, life: Life) -> Launch | None:
         """The launch to go on with, which is new where nothing can come of the one before: then None.
@@ -175,6 +182,18 @@ class SlurmLauncher:
                 call(["scancel", job_id])
                 return
             time.sleep(LOOKS_S)
+
+    def _end_unlisted(self, run: RunDirectory, life: Life, seen: JobSeen) -> None:
+        """End what runs though Slurm says otherwise: a controller that was restored may hold it to be waiting still."""
+        run.stop_file.touch(mode=0o600)
+        if seen.is_waiting:
+            call(["scancel", seen.job_id])
+        if life.processes is None or not send(life.processes.wrapper, signal.SIGTERM):
+            where = f"{life.processes.host}, process {life.processes.wrapper_pid}" if life.processes else "another host"
+            raise LaunchError(
+                f"{run.id} is asked through its folder to finish its step and save: Slurm knows no running job of it. "
+                f"If it goes on, end it there: {where}"
+            )
 
     def _call_off(self, folder: Path, launch: Launch, ended: Ended, why: str) -> None:
         """Say on disk that no engine is wanted of it, so that one that comes late ends by itself."""

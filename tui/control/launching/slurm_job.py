@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.run.launch import Launch, LauncherConfig
@@ -62,6 +62,11 @@ def job_script(launch: Launch, folder: Path, environment: Mapping[str, str]) -> 
         environment: variables the job gets.
     """
     argv = [sys.executable, "-P", "-m", "engine.run.wrapper", IN_JOB, launch.nonce, str(folder)]
+    return shell_script(argv, environment)
+
+
+def shell_script(argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    """A script that sets an environment and becomes a command."""
     exported = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     # what sbatch itself was given stays behind
     return "\n".join(["#!/bin/sh", "unset LC_ALL TZ", *exported, f"exec {shlex.join(argv)}", ""])
