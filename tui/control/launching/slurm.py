@@ -24,6 +24,7 @@ from engine.run.convert import ConfigError
 from engine.run.directory import MAX_JSON, Life, RunDirectory
 from engine.run.files import read_regular
 from engine.run.launch import JobSeen, Launch, LauncherConfig, write_launch
+from engine.run.process import send
 from engine.run.wrapper import GRACE_S, GRACE_VARIABLE
 from tui.control.launching.protocol import Finding, LaunchError
 from tui.control.launching.slurm_job import carried, job_script, submit_options
