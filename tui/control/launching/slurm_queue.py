@@ -21,7 +21,7 @@ TIMEOUT_S = 20.0
 FORMAT = "%i|%j|%T|%Q|%S|%e|%N|%R"
 """Job id, name, state, priority, start, end, nodes, and, last because it may hold anything, the reason."""
 MAX_TEXT = 200
-_ERROR = re.compile(r"^(sbatch|squeue|scancel|sinfo|slurm_\w+)(: (error|fatal))?: *")
+_ERROR = re.compile(r"^(sbatch|squeue|scancel|sinfo|slurm_\w+)(:? (error|fatal))?: *")
 
 
 class SilentError(LaunchError):
