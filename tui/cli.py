@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -113,8 +114,13 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def open_place(config: str | None, runs_dir: str | None) -> Place:
+def open_place(config: str | None, runs_dir: str | None, *, refuses: bool = True) -> Place:
     """Load the configuration that a command line names.
+
+    Args:
+        config: runs.toml; None for the one here.
+        runs_dir: folder of the runs; None for the one that it names.
+        refuses: a folder that others may write in; the doctor says it in its own way.
 
     Raises:
         ConfigError: it cannot be used.
@@ -126,7 +132,7 @@ def open_place(config: str | None, runs_dir: str | None) -> Place:
     if chosen and Path(chosen).exists() and not Path(chosen).is_dir():
         raise ConfigError(f"--runs-dir {chosen}: not a folder. Name the folder that holds the runs, or a new one.")
     runs = Path(chosen).absolute() if chosen else file.runs_dir
-    if runs.exists():
+    if refuses and runs.exists():
         refuse_unsafe(runs)
     given = context.find_root().params.get("readonly", False)
     return Place(file, runs, readonly=given or file.room.readonly)
@@ -363,7 +369,7 @@ def clean_lines(log: Path) -> str:
 
 
 main.add_command(make_diagnose(place_options, open_place))
-main.add_command(make_doctor(place_options, open_place))
+main.add_command(make_doctor(place_options, partial(open_place, refuses=False)))
 main.add_command(keys_command)
 main.add_command(make_journal(place_options, open_place))
 main.add_command(make_mend(place_options, open_place))
