@@ -176,16 +176,6 @@ def test_kill_ends_an_engine_that_ignores_term(lab: Lab) -> None:
     assert lab.engines(run) == []
 
 
-def test_scancel_from_outside_ends_it_with_a_record(lab: Lab) -> None:
-    run = lab.start(*LONG)
-    lab.wait(run, Status.RUNNING)
-    lab.cluster("scancel", lab.launch(run).job_id)
-    view = lab.wait(run, Status.FAILED)
-    assert view.life.exit is not None
-    assert view.life.exit.code == 143
-    assert lab.engines(run) == []
-
-
 def test_scancel_from_outside_of_a_job_that_waits_is_told(lab: Lab) -> None:
     run = lab.start(*LONG, name="shut")
     lab.wait(run, Status.PENDING)

@@ -1,4 +1,7 @@
-"""What is done to a cluster while runs are with it: daemons killed, answers lost, jobs forgotten, jobs doubled."""
+"""Rows 37 and 38: daemons of Slurm killed, answers lost, jobs forgotten and doubled, rooms that crash beside sbatch.
+
+Whatever is done, no folder ever has two engines: the lab counts them all the while, and fails at its end if one had.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,21 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from fault_runs import Figure
 from processes import wait_until
 from slurm_cluster import Cluster, why_not_here
 from slurm_lab import LONG, Lab, shim
 
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, list_runs
+from engine.run.launch import write_launch
 from engine.run.state import Status
 from tui.control import launcher
 from tui.control.launching.protocol import LaunchError
 from tui.control.launching.slurm import sbatch_argv
 from tui.control.launching.slurm_job import job_script
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.faults(37)]
 SAVES_S = 6.0
 """A controller writes its jobs down about every five seconds."""
 CRASHING_ROOM = """
@@ -84,7 +89,7 @@ def crash_room(lab: Lab, when: str) -> RunDirectory:
 
 
 @pytest.mark.parametrize("after_s", [1.0, 9.0])
-def test_a_controller_that_is_killed_takes_no_run_with_it(lab: Lab, after_s: float) -> None:
+def test_a_controller_that_is_killed_takes_no_run_with_it(lab: Lab, after_s: float, figure: Figure) -> None:
     """Killed while one runs and one waits: the one goes on, the other is unknown, and both are found again."""
     runs, waits = lab.start(*LONG), lab.start(*LONG, name="shut")
     lab.wait(runs, Status.RUNNING)
@@ -110,11 +115,13 @@ def test_a_controller_that_is_killed_takes_no_run_with_it(lab: Lab, after_s: flo
         there = lab.view(runs)
         assert there.status is Status.RUNNING or there.life.exit is not None
         assert len(lab.engines(runs)) <= 1
+        figure(f"slurmctld killed after {after_s:.0f} s: the run {there.status}, the job that waited {view.status}")
         lab.actions.kill(waits)
         assert lab.view(waits).status in {Status.STOPPED, Status.LOST}
         return
-    lab.wait(waits, Status.PENDING)
-    assert lab.view(runs).status is Status.RUNNING
+    view, there = lab.wait(waits, Status.PENDING), lab.view(runs)
+    assert there.status is Status.RUNNING
+    figure(f"slurmctld killed after {after_s:.0f} s: the run {there.status}, the job that waited {view.status}")
     lab.actions.kill(runs)
     wait_until(lambda: lab.view(runs).life.exit is not None)
     assert lab.engines(runs) == []
@@ -134,7 +141,7 @@ def test_a_submission_to_a_controller_that_is_down_never_began(lab: Lab) -> None
     assert lab.jobs(run) == {}
 
 
-def test_a_node_daemon_that_is_killed_leaves_the_run_alone(lab: Lab) -> None:
+def test_a_node_daemon_that_is_killed_leaves_the_run_alone(lab: Lab, figure: Figure) -> None:
     run = lab.start("--epochs", "40")
     lab.wait(run, Status.RUNNING)
     lab.cluster.kill("slurmd")
@@ -145,6 +152,7 @@ def test_a_node_daemon_that_is_killed_leaves_the_run_alone(lab: Lab) -> None:
     finally:
         lab.cluster.start_node()
     assert len(lab.engines(run)) == 0
+    figure("slurmd killed: run finished, exit 0")
 
 
 def test_a_job_that_slurm_has_forgotten_is_known_by_its_folder(forgetful: Lab) -> None:
@@ -175,6 +183,7 @@ def test_a_job_that_was_forgotten_before_it_began_is_unknown_until_a_person_give
     assert "called off" in done.stderr
 
 
+@pytest.mark.faults(38)
 def test_a_room_that_crashed_before_it_asked_slurm_asks_once_more_under_the_same_name(lab: Lab) -> None:
     run = crash_room(lab, "before")
     nonce = lab.launch(run).nonce
@@ -187,6 +196,7 @@ def test_a_room_that_crashed_before_it_asked_slurm_asks_once_more_under_the_same
     assert len(lab.jobs(run)) == 1
 
 
+@pytest.mark.faults(38)
 def test_a_room_that_crashed_after_it_asked_finds_its_job_by_name_and_submits_no_other(lab: Lab) -> None:
     run = crash_room(lab, "after")
     lab.wait(run, Status.RUNNING)
@@ -213,6 +223,17 @@ def test_a_lost_answer_is_no_second_job(lab: Lab, tmp_path: Path, monkeypatch: p
     assert list(lab.jobs(run)) == [lab.launch(run).job_id]
 
 
+def test_scancel_from_outside_is_an_end_with_a_record(lab: Lab, figure: Figure) -> None:
+    run = lab.start(*LONG)
+    lab.wait(run, Status.RUNNING)
+    began = time.monotonic()
+    lab.cluster("scancel", lab.launch(run).job_id)
+    view = lab.wait(run, Status.FAILED)
+    assert view.life.exit is not None
+    assert view.life.exit.code == 143
+    figure(f"scancel outside: exit 143 known after {time.monotonic() - began:.1f} s")
+
+
 def test_of_two_jobs_of_one_name_one_begins(lab: Lab) -> None:
     run = lab.start(*LONG)
     launch = lab.launch(run)
@@ -234,6 +255,7 @@ def test_of_two_jobs_of_one_name_one_begins(lab: Lab) -> None:
     assert len(lab.engines(run)) == 1
 
 
+@pytest.mark.faults(38)
 def test_eight_terminals_that_resume_at_one_instant_submit_one_job(lab: Lab) -> None:
     run = crash_room(lab, "before")
     code = "import sys; from pathlib import Path; from tui.control import launcher; launcher.start(Path(sys.argv[1]))"
@@ -261,11 +283,9 @@ def test_a_wrapper_that_is_killed_leaves_no_second_engine(lab: Lab) -> None:
     wait_until(lambda: lab.engines(run) == [] or lab.view(run).status.is_alive, 60.0)
 
 
-def test_a_job_that_was_superseded_ends_its_engine(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_was_superseded_ends_its_engine(lab: Lab) -> None:
     run = lab.start(*LONG)
     lab.wait(run, Status.RUNNING)
-    from engine.run.launch import write_launch
-
     write_launch(run.path, msgspec.structs.replace(lab.launch(run), nonce="another"))
     wait_until(lambda: lab.engines(run) == [], 30.0)
     ended = run.read_life().exit
