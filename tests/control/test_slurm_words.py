@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
+from fake_slurm import FakeSlurm
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import wait_until
@@ -41,24 +40,12 @@ LISTING = """\
 """
 """As squeue 22.05 printed it, but for the last line, whose words are from a larger cluster."""
 TABLE = '[launcher.lab]\nkind = "slurm"\npoll_s = 1\n[run.waits]\nlauncher = "lab"\n'
-Fake = Callable[[str, str], None]
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Makes a program of Slurm's out of a line of shell, first on PATH; what it is asked goes to `calls`."""
-    folder = tmp_path / "slurm"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-    def make(name: str, script: str) -> None:
-        path = folder / name
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n{script}\n')
-        path.chmod(0o755)
-
-    for name in ("sbatch", "squeue", "scancel"):
-        make(name, "exit 0")
-    return make
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """Programs in the place of Slurm's."""
+    return FakeSlurm(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -67,11 +54,6 @@ def room(tmp_path: Path) -> Actions:
     path.write_text(RUNS_TOML + TABLE)
     file: RunsFile = load_runs(path)
     return Actions(file, file.runs_dir, "person")
-
-
-def calls(folder: Path, name: str) -> list[str]:
-    """How often a program was asked, and for what."""
-    return [line for line in (folder / "calls").read_text().splitlines() if line.startswith(f"{name} ")]
 
 
 def view_of(room: Actions, run: RunDirectory):
@@ -147,7 +129,7 @@ def test_the_environment_is_chosen_never_taken_whole() -> None:
     assert submitting(there) == {"PATH": "/bin", "SLURM_CONF": "/c", "LC_ALL": "C", "TZ": "UTC"}
 
 
-def test_the_intent_is_on_disk_when_sbatch_is_asked(room: Actions, fake: Fake, tmp_path: Path) -> None:
+def test_the_intent_is_on_disk_when_sbatch_is_asked(room: Actions, fake: FakeSlurm, tmp_path: Path) -> None:
     fake(
         "sbatch",
         f"cp {room.runs_dir}/waits-0001/launch.json {tmp_path}/then.json; cat > {tmp_path}/script; echo '12;lab'",
@@ -158,7 +140,7 @@ def test_the_intent_is_on_disk_when_sbatch_is_asked(room: Actions, fake: Fake, t
     assert launch.job_id == "12"
     then = msgspec.json.decode((tmp_path / "then.json").read_bytes(), type=Launch)
     assert then == msgspec.structs.replace(launch, job_id="")
-    (asked,) = calls(tmp_path, "sbatch")
+    (asked,) = fake.calls("sbatch")
     assert f"--job-name={launch.nonce}" in asked
     assert launch.nonce in (tmp_path / "script").read_text()
 
@@ -175,7 +157,7 @@ def test_the_intent_is_on_disk_when_sbatch_is_asked(room: Actions, fake: Fake, t
     ],
 )  # fmt: skip
 def test_a_submission_that_fails_is_told_as_far_as_it_is_known(
-    room: Actions, fake: Fake, script: str, error: str, status: Status
+    room: Actions, fake: FakeSlurm, script: str, error: str, status: Status
 ) -> None:
     fake("sbatch", script)
     with pytest.raises(LaunchError, match=error.replace("(", r"\(")):
@@ -185,7 +167,7 @@ def test_a_submission_that_fails_is_told_as_far_as_it_is_known(
 
 
 def test_a_lost_answer_is_looked_up_by_name_before_anything_is_asked_again(
-    room: Actions, fake: Fake, tmp_path: Path
+    room: Actions, fake: FakeSlurm, tmp_path: Path
 ) -> None:
     fake("sbatch", "echo 'Socket timed out' >&2; exit 1")
     with pytest.raises(LaunchError):
@@ -196,7 +178,7 @@ def test_a_lost_answer_is_looked_up_by_name_before_anything_is_asked_again(
     fake("squeue", f"echo '12|{launch.nonce}|PENDING|1|N/A|N/A||(Priority)'")
     room.check_resume(view_of(room, run))
     room.resume(run)
-    assert len(calls(tmp_path, "sbatch")) == 1
+    assert len(fake.calls("sbatch")) == 1
     again = read_launch(run.path)
     assert again == msgspec.structs.replace(launch, job_id="12")
     with pytest.raises(LaunchError, match="is with Slurm already: job 12 is pending"):
@@ -212,7 +194,7 @@ def test_a_lost_answer_is_looked_up_by_name_before_anything_is_asked_again(
         "kill -9 $$",
     ],
 )
-def test_a_scheduler_that_does_not_answer_says_nothing_of_jobs(room: Actions, fake: Fake, script: str) -> None:
+def test_a_scheduler_that_does_not_answer_says_nothing_of_jobs(room: Actions, fake: FakeSlurm, script: str) -> None:
     fake("sbatch", "echo 12")
     run = room.start("waits")
     fake("squeue", script)
@@ -234,17 +216,17 @@ def test_a_machine_without_slurm_says_so(room: Actions, monkeypatch: pytest.Monk
         room.start("waits")
 
 
-def test_one_question_for_any_number_and_none_before_its_time(fake: Fake, tmp_path: Path) -> None:
+def test_one_question_for_any_number_and_none_before_its_time(fake: FakeSlurm, tmp_path: Path) -> None:
     watch = SchedulerWatch()
     launches = [Launch(launcher="lab", kind="slurm", nonce=f"lvm-{n}", attempt=1, asked=0.0) for n in range(200)]
     for _ in range(50):
         watch.ask(launches)
     wait_until(lambda: len(watch.heard) == 200)
-    assert len(calls(tmp_path, "squeue")) == 1
-    assert calls(tmp_path, "squeue")[0].count("lvm-") == 200
+    assert len(fake.calls("squeue")) == 1
+    assert fake.calls("squeue")[0].count("lvm-") == 200
 
 
-def test_who_asks_does_not_wait_for_the_answer(fake: Fake) -> None:
+def test_who_asks_does_not_wait_for_the_answer(fake: FakeSlurm) -> None:
     fake("squeue", "sleep 2")
     watch, began = SchedulerWatch(), time.monotonic()
     watch.ask([Launch(launcher="lab", kind="slurm", nonce="lvm-1", attempt=1, asked=0.0)])
@@ -253,14 +235,14 @@ def test_who_asks_does_not_wait_for_the_answer(fake: Fake) -> None:
     wait_until(lambda: "lvm-1" in watch.heard)
 
 
-def test_without_a_job_nobody_is_asked(fake: Fake, tmp_path: Path, recorded_runs: Path) -> None:
+def test_without_a_job_nobody_is_asked(fake: FakeSlurm, tmp_path: Path, recorded_runs: Path) -> None:
     watcher = Watcher(recorded_runs, 120.0)
     watcher.catch_up()
     watcher.poll()
-    assert not (tmp_path / "calls").exists()
+    assert fake.calls("squeue") == []
 
 
-def test_status_has_a_column_for_jobs_where_there_is_one(room: Actions, fake: Fake) -> None:
+def test_status_has_a_column_for_jobs_where_there_is_one(room: Actions, fake: FakeSlurm) -> None:
     fake("sbatch", "echo 12")
     missed_mamba(room.runs_dir, 1)
     run = room.start("waits")
@@ -295,7 +277,7 @@ def test_a_plan_says_the_command_that_will_be_run(room: Actions) -> None:
     assert shlex.split(how.partition(": ")[2]) == sbatch_argv(room.file.launcher["lab"], "NAME", Path("RUN_DIR"))
 
 
-def test_a_folder_that_the_nodes_do_not_see_is_refused(room: Actions, fake: Fake) -> None:
+def test_a_folder_that_the_nodes_do_not_see_is_refused(room: Actions, fake: FakeSlurm) -> None:
     table = msgspec.structs.replace(room.file.launcher["lab"], root="/elsewhere")
     room.file = msgspec.structs.replace(room.file, launcher={"lab": table})
     with pytest.raises(ConfigError, match=r"\[launcher.lab\] root: .* is not below /elsewhere"):
