@@ -23,13 +23,12 @@ AuthInfo=socket={folder}/munge.socket
 SlurmUser=root
 SlurmdUser=root
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -43,9 +42,11 @@ KillWait={kill_wait_s}
 MinJobAge={min_job_age_s}
 MessageTimeout=5
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=1,sched_min_interval=100000
-NodeName=localhost NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-PartitionName=shut Nodes=ALL MaxTime=INFINITE State=DOWN
+NodeName=first NodeHostname=localhost NodeAddr=127.0.0.1 Port={node_port} CPUs={cpus} State=UNKNOWN
+NodeName=second NodeHostname=localhost NodeAddr=127.0.0.1 Port={second_port} CPUs={cpus} State=UNKNOWN
+PartitionName=main Nodes=first Default=YES MaxTime=INFINITE State=UP
+PartitionName=wide Nodes=first,second MaxTime=INFINITE State=UP
+PartitionName=shut Nodes=first MaxTime=INFINITE State=DOWN
 """
 
 
@@ -64,7 +65,7 @@ class Cluster:
     def __init__(self, folder: Path, *, min_job_age_s: int = 300, kill_wait_s: int = 5) -> None:
         self.folder = folder
         self.conf = folder / "slurm.conf"
-        for name in ("state", "spool"):
+        for name in ("state", "spool-first", "spool-second"):
             (folder / name).mkdir(parents=True)
         folder.chmod(0o755)
         self.conf.write_text(
@@ -72,6 +73,7 @@ class Cluster:
                 folder=folder,
                 controller_port=_free_port(),
                 node_port=_free_port(),
+                second_port=_free_port(),
                 min_job_age_s=min_job_age_s,
                 kill_wait_s=kill_wait_s,
                 cpus=CPUS,
@@ -84,8 +86,9 @@ class Cluster:
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
-        """Start all three, and wait until the node is idle."""
+        """Start all of them, and wait until both nodes are idle."""
         self._spawn(
+            "munged",
             "munged",
             "--foreground",
             "--force",
@@ -98,16 +101,19 @@ class Cluster:
         wait_until((self.folder / "munge.socket").exists, patience(20))
         self.start_controller(is_first=True)
         self.start_node()
-        wait_until(lambda: "idle" in self("sinfo", "--noheader", "--partition=main", "--format=%T"), patience(30))
+        self.start_node("second")
+        wait_until(
+            lambda: self("sinfo", "--noheader", "-N", "-p", "wide", "-o", "%T").split() == ["idle"] * 2, patience(30)
+        )
 
     def start_controller(self, *, is_first: bool = False) -> None:
         """Start slurmctld; returns once it answers."""
-        self._spawn("slurmctld", "-D", "-f", str(self.conf), *(["-c"] if is_first else []))
-        wait_until(lambda: "UP" in self("scontrol", "ping"), patience(30))
+        self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self.conf), *(["-c"] if is_first else []))
+        wait_until(lambda: self._lives("slurmctld") and "UP" in self("scontrol", "ping"), patience(30))
 
-    def start_node(self) -> None:
-        """Start slurmd."""
-        self._spawn("slurmd", "-D", "-f", str(self.conf), "-N", "localhost")
+    def start_node(self, name: str = "first") -> None:
+        """Start the slurmd of a node; both nodes are this machine."""
+        self._spawn("slurmd" if name == "first" else name, "slurmd", "-D", "-f", str(self.conf), "-N", name)
 
     def kill(self, name: str) -> None:
         """Kill a daemon, kill -9, and nothing else of its group."""
@@ -142,19 +148,21 @@ class Cluster:
                 deadline = time.monotonic() + 10
                 while time.monotonic() < deadline and set(self.states().values()) & {"RUNNING", "COMPLETING"}:
                     time.sleep(0.2)
-        for name in ("slurmd", "slurmctld", "munged"):
+        for name in ("slurmd", "second", "slurmctld", "munged"):
             if name in self._daemons:
                 self.kill(name)
 
-    def log(self, name: str) -> str:
-        """A daemon's log, for a failure's message."""
-        return (self.folder / f"{name}.log").read_text(errors="replace")[-4000:]
+    def _lives(self, name: str) -> bool:
+        """Whether a daemon goes on; fails with its last words where it does not."""
+        said = (self.folder / f"{name}.out").read_text(errors="replace")
+        assert self._daemons[name].poll() is None, said[-500:]
+        return True
 
-    def _spawn(self, *argv: str) -> None:
-        with (self.folder / f"{argv[0]}.out").open("ab") as out:
+    def _spawn(self, name: str, *argv: str) -> None:
+        with (self.folder / f"{name}.out").open("ab") as out:
             program = shutil.which(argv[0], path=self.environment["PATH"])
             assert program is not None
-            self._daemons[argv[0]] = subprocess.Popen(
+            self._daemons[name] = subprocess.Popen(
                 [program, *argv[1:]], env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
 

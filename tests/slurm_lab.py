@@ -52,6 +52,13 @@ poll_s = 1
 kind = "slurm"
 cpus = 60
 poll_s = 1
+[run.wide]
+nodes = 2
+launcher = "wide"
+[launcher.wide]
+kind = "slurm"
+partition = "wide"
+poll_s = 1
 [launcher.shut]
 kind = "slurm"
 partition = "shut"

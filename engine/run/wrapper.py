@@ -38,6 +38,8 @@ NEARLY_NOTHING = 64 * 1024
 RESERVED_BYTES = 4096
 """exit.json is reserved at the start, so that it can be written on a disk that has filled up since."""
 LOCK_FD_VARIABLE = "LVM_LOCK_FD"
+LOCK_HOLDER_VARIABLE = "LVM_LOCK_HOLDER"
+"""Name of the job whose wrapper holds the lock for an engine that cannot hold it as well."""
 IN_JOB = "--in-job"
 """`--in-job NONCE RUN_DIR`: supervise in the foreground, as the job of that name."""
 HEARTBEAT_S = 10.0
@@ -159,7 +161,9 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int, nonce: str = "") -> int:
     failed_told, failed_tell = os.pipe()  # close-on-exec: end of file means that the engine's program runs
     engine = os.fork()
     if engine == 0:
-        _become_engine(argv, {**spec["env"], LOCK_FD_VARIABLE: str(lock_fd)}, failed_tell)
+        # srun starts the engine from a daemon of its own, which hands no descriptor on: it is told who holds the lock
+        lock = {LOCK_FD_VARIABLE: str(lock_fd)} if nodes == 1 else {LOCK_HOLDER_VARIABLE: nonce}
+        _become_engine(argv, {**spec["env"], **lock}, failed_tell)
     os.close(failed_tell)
     os.set_inheritable(lock_fd, False)
     _pass_on_terminate(engine, grace_s)

@@ -32,7 +32,7 @@ def test_a_cluster_that_is_fit_is_found_to_be(lab: Lab) -> None:
 def test_a_partition_that_is_none_is_told_with_those_there_are(lab: Lab) -> None:
     found = examine(lab, partition="gpu")
     assert found["partition"].verdict == "failed"
-    assert found["partition"].mend.endswith("to one of: main, shut")
+    assert found["partition"].mend.endswith("to one of: main, shut, wide")
     assert "job" not in found
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from click.testing import CliRunner
 from processes import patience, wait_until
@@ -254,6 +255,36 @@ def test_the_command_line_says_launcher_job_and_state(lab: Lab) -> None:
     assert record["job"]["state"] == "PENDING"
     table = CliRunner().invoke(main, ["status", "--config", config], catch_exceptions=False).stdout
     assert f"shut {lab.launch(run).job_id} PENDING" in table
+
+
+def test_several_nodes_are_one_job_with_an_engine_on_each(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ranks meet over nodes, this is how their engines are started: by srun, the lock held by the wrapper."""
+    code = (
+        "import os, sys; from pathlib import Path; from engine.run.directory import RunDirectory\n"
+        "from engine.verbs.train import _hold_lock\n"
+        "run, node = RunDirectory(Path(sys.argv[-1])), os.environ['SLURM_NODEID']\n"
+        "if node == '0': os.close(_hold_lock(run))\n"
+        "told = [os.environ[name] for name in ('SLURM_NNODES', 'SLURM_JOB_NODELIST')]\n"
+        "(run.path / f'node-{node}').write_text(' '.join(told))\n"
+    )
+    monkeypatch.setattr(launcher, "engine_argv", lambda *rest: [sys.executable, "-P", "-c", code, *rest])
+    run = lab.actions.start("wide")
+    view = lab.wait(run, Status.FINISHED, Status.FAILED)
+    assert view.status is Status.FINISHED, lab.said(run)
+    assert [(run.path / f"node-{node}").read_text() for node in (0, 1)] == ["2 first,second"] * 2
+
+
+def test_an_engine_that_fails_on_one_node_ends_the_others(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import os, sys, time; os.environ['SLURM_NODEID'] == '1' and sys.exit(3); time.sleep(600)"
+    monkeypatch.setattr(launcher, "engine_argv", lambda *rest: [sys.executable, "-I", "-c", code, *rest])
+    run = lab.actions.start("wide")
+    view = lab.wait(run, Status.FAILED)
+    assert view.life.exit is not None
+    assert view.life.exit.code != 0
+    assert "task 1: Exited with exit code 3" in lab.said(run)
+    assert not [
+        process for process in psutil.process_iter(["cmdline"]) if str(run.path) in (process.info["cmdline"] or [])
+    ]
 
 
 def test_a_real_training_of_an_epoch(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
