@@ -81,6 +81,19 @@ def test_of_jobs_of_one_name_the_one_that_lives_counts() -> None:
         assert parse_queue("\n".join(order), ["n"])["n"].job_id == "6"
 
 
+@pytest.mark.parametrize("told", ["N/A", "", "0001-01-01T00:00:00", "9999-12-31T23:59:59", "Unknown", "2026-13-01"])
+def test_a_time_that_is_none_is_not_said(told: str) -> None:
+    (seen,) = parse_queue(f"1|n|PENDING|1|{told}|N/A||(Priority)", ["n"]).values()
+    assert seen.starts is None
+
+
+def test_more_names_than_a_command_can_hold_list_every_job(fake: FakeSlurm) -> None:
+    fake("squeue", "echo '1|lvm-3|RUNNING|1|N/A|N/A|a|a'")
+    names = [f"lvm-{number}" for number in range(20_000)]
+    assert list_jobs(names)["lvm-3"].state == "RUNNING"
+    assert "--name" not in fake.calls("squeue")[0]
+
+
 @given(st.text())
 def test_no_listing_is_a_traceback(text: str) -> None:
     parse_queue(text, ["lvm-a"])

@@ -176,7 +176,7 @@ def test_a_job_that_was_forgotten_before_it_began_is_unknown_until_a_person_give
     forgetful.actions.kill(run)
     view = forgetful.view(run)
     assert view.status is Status.LOST
-    assert "Slurm knows no job" in view.reason
+    assert "Slurm knows no job of it" in view.reason
     late = job_script(forgetful.launch(run), run.path, {})
     done = subprocess.run(["sh"], input=late, capture_output=True, text=True, check=False)
     assert done.returncode == 2, "should it begin all the same, it ends before its engine starts"

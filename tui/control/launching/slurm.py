@@ -112,7 +112,8 @@ class SlurmLauncher:
         elif life.lock_held:
             self._end_unlisted(run, life, seen)
         else:
-            self._call_off(run.path, launch, "given_up", f"Slurm knows no job {launch.job_id or launch.nonce}")
+            known = f"says that job {seen.job_id} is {seen.state.lower()}" if seen.state else "knows no job of it"
+            self._call_off(run.path, launch, "given_up", f"Slurm {known}")
 
     def is_there(self, run: RunDirectory, life: Life) -> bool:
         """Whether a job that the folder cannot tell of may run, or come to run.
@@ -151,7 +152,8 @@ class SlurmLauncher:
         if life.is_submitted and not launch.job_id:
             return launch if seen is None else msgspec.structs.replace(launch, job_id=seen.job_id)
         state = seen.state.lower() if seen is not None else "not known to Slurm any more"
-        raise LaunchError(f"{folder.name} is with Slurm already: job {launch.job_id} is {state}; K calls it off")
+        mend = f"To call it off: lvm-tui stop --kill {folder.name}"
+        raise LaunchError(f"{folder.name} is with Slurm already: job {launch.job_id} is {state}. {mend}")
 
     def _sbatch(self, folder: Path, asked: _Asked, launch: Launch, lock_fd: int) -> None:
         argv = sbatch_argv(asked.launch, launch.nonce, folder, asked.config.nproc, asked.config.nodes)
@@ -164,7 +166,7 @@ class SlurmLauncher:
                 raise LaunchError(f"{folder.name} could not be started: {error}") from None
             raise LaunchError(
                 f"{folder.name}: whether Slurm took its job is not known ({error}); it is looked up by its name, "
-                "and R asks once more"
+                f"and lvm-tui resume {folder.name} asks once more"
             ) from None
         except LaunchError as error:
             self._call_off(folder, launch, "refused", str(error))
@@ -176,7 +178,7 @@ class SlurmLauncher:
     def _end(self, run: RunDirectory, job_id: str) -> None:
         """TERM to the wrapper alone, which passes it on; then to everything, with KILL behind it."""
         run.stop_file.touch(mode=0o600)
-        call(["scancel", "--batch", f"--signal={signal.SIGTERM.name.removeprefix('SIG')}", job_id])
+        call(["scancel", "--batch", "--signal=TERM", job_id])
         deadline = time.monotonic() + float(os.environ.get(GRACE_VARIABLE, GRACE_S)) + ESCALATE_S
         while run.read_life().is_busy:
             if time.monotonic() > deadline:
@@ -236,9 +238,10 @@ def _submitting(folder: Path) -> Iterator[int]:
     """
     fd = os.open(folder / ".submit.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LaunchError(f"{folder.name}: it is being handed to Slurm; look again in a moment") from None
         yield fd
-    except BlockingIOError:
-        raise LaunchError(f"{folder.name}: it is being handed to Slurm; look again in a moment") from None
     finally:
         os.close(fd)

@@ -21,6 +21,10 @@ TIMEOUT_S = 20.0
 FORMAT = "%i|%j|%T|%Q|%S|%e|%N|%R"
 """Job id, name, state, priority, start, end, nodes, and, last because it may hold anything, the reason."""
 MAX_TEXT = 200
+LAST_TIME = 2.0**32
+"""Unix time. What is expected later than 2106 is not a time but a mistake."""
+MAX_NAMES = 100_000
+"""Characters of names in a command; beyond them all jobs are listed. A single argument may have 131,072."""
 _ERROR = re.compile(r"^(sbatch|squeue|scancel|sinfo|slurm_\w+)(:? (error|fatal))?: *")
 
 
@@ -71,9 +75,10 @@ def list_jobs(names: Iterable[str]) -> dict[str, JobSeen]:
         SilentError: it does not answer.
     """
     wanted = list(names)
-    argv = ["squeue", "--noheader", "--states=all", f"--format={FORMAT}", f"--name={','.join(wanted)}"]
+    named = f"--name={','.join(wanted)}"
+    argv = ["squeue", "--noheader", "--states=all", f"--format={FORMAT}", *([named] if len(named) < MAX_NAMES else [])]
     try:
-        return parse_queue(call(argv, timeout_s=TIMEOUT_S), wanted) if wanted else {}
+        return parse_queue(call(argv), wanted) if wanted else {}
     except SilentError:
         raise
     except LaunchError as error:
@@ -116,9 +121,10 @@ def silence(problem: str, names: Iterable[str]) -> Mapping[str, JobSeen]:
 def _time(text: str) -> float | None:
     """squeue's time in UTC, which its environment asks for; None for N/A."""
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+        told = datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
+    return told if 0 < told < LAST_TIME else None
 
 
 def _failure(program: str, code: int, stderr: str) -> LaunchError:
