@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from engine.run.launch import LOCAL
 from tui.control import mending
 from tui.control.actions import Actions
 from tui.control.jobs import JOBS, JobAction, evaluation_settings
@@ -88,9 +89,13 @@ def foretell(scene: Scene, actions: Actions) -> tuple[dict[str, list[str]], dict
 def _start(name: str, actions: Actions, *, is_shown: bool, override: str = "") -> Act:
     def start() -> ActionDone:
         run = actions.start(name, only_one=True, override=override)
-        return ActionDone(f"{run.id} has started", run.id if is_shown else "")
+        return ActionDone(f"{run.id} {_begun(actions.file.named(name).launcher)}", run.id if is_shown else "")
 
     return Act([f"starts [run.{name}]", *actions.how_started(actions.file.named(name))], start)
+
+
+def _begun(launcher: str) -> str:
+    return "has started" if launcher == LOCAL else f"is handed to {launcher}"
 
 
 def _undo_words(scene: Scene, actions: Actions) -> str:
@@ -100,7 +105,7 @@ def _undo_words(scene: Scene, actions: Actions) -> str:
 def _restart(plan: RestartPlan, actions: Actions, undo: str) -> Act:
     def restart() -> ActionDone:
         child = actions.restart(plan)
-        return ActionDone(f"{child.id} has started; {undo}", child.id)
+        return ActionDone(f"{child.id} {_begun(plan.config.launcher)}; {undo}", child.id)
 
     return Act([*plan.lines(), *actions.how_started(plan.config)], restart)
 
