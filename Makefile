@@ -3,7 +3,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow faults fuzz soak lint snapshots screenshots bench setup clean
+.PHONY: run test test-slow faults slurm fuzz soak lint snapshots screenshots bench setup clean
 
 run: $(VENV)/.installed ## set up what is missing and open the control room
 	@$(VENV)/bin/lvm-tui $(ARGS)
@@ -17,13 +17,16 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/lint-imports --no-cache
 
 test: lint ## lint, types, import contracts, tests
-	$(PYTHON) -m pytest -n auto --dist loadfile -m "not slow and not faults" $(ARGS)
+	$(PYTHON) -m pytest -n auto --dist loadfile -m "not slow and not faults and not slurm" $(ARGS)
 
 test-slow: $(VENV)/.installed-dev ## what takes longer
 	$(PYTHON) -m pytest -m slow $(ARGS)
 
 faults: $(VENV)/.installed-dev ## inject every fault for real; TABLE=docs/faults.md writes the figures down, FAULTS_FULL=1 repeats in full
 	FAULTS_TABLE=$(TABLE) $(PYTHON) -m pytest tests/faults -m faults $(ARGS)
+
+slurm: $(VENV)/.installed-dev ## runs as jobs of a real Slurm, started on loopback for it; skipped with the reason where there is none
+	$(PYTHON) -m pytest -m slurm -rs $(ARGS)
 
 fuzz: $(VENV)/.installed-dev ## coverage-guided fuzzing of what strangers write; INPUTS=200000 tries more of each target
 	$(PIP) install -q -c constraints.txt -e '.[fuzz]'

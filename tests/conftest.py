@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 from processes import FAKE_ENGINE, end
 from recorded import RUNS_TOML, missed_mamba, passed_amn
+from slurm_cluster import Cluster, why_not_here
+from slurm_lab import Lab
 
 from engine.run.directory import RunDirectory, list_runs
 from engine.run.runs_file import RunsFile, load_runs
@@ -68,3 +70,27 @@ def fake_engine(runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch) -> Iterato
     for run in list_runs(runs_file.runs_dir):
         for folder in (run.path, *run.evals.glob("*.job")):
             end(RunDirectory(folder))
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Slurm that answers, for all tests that leave it as it was."""
+    if why := why_not_here():
+        pytest.skip(why)
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def lab(slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A room over that Slurm whose engine is the fake one; what is left at the end is ended."""
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    monkeypatch.setenv("LVM_GRACE_S", "1")
+    made = Lab(slurm, tmp_path)
+    monkeypatch.setattr(launcher, "engine_argv", made.argv)
+    yield made
+    made.end()

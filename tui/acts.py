@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from engine.run.launch import LOCAL
 from tui.control import mending
 from tui.control.actions import Actions
-from tui.control.jobs import JOBS, JobAction
+from tui.control.jobs import JOBS, JobAction, evaluation_settings
 from tui.control.mending import MendPlan
 from tui.control.pilot_seat import limits_in_words
 from tui.control.plans import RestartPlan
@@ -88,9 +89,13 @@ def foretell(scene: Scene, actions: Actions) -> tuple[dict[str, list[str]], dict
 def _start(name: str, actions: Actions, *, is_shown: bool, override: str = "") -> Act:
     def start() -> ActionDone:
         run = actions.start(name, only_one=True, override=override)
-        return ActionDone(f"{run.id} has started", run.id if is_shown else "")
+        return ActionDone(f"{run.id} {_begun(actions.file.named(name).launcher)}", run.id if is_shown else "")
 
-    return Act([f"starts [run.{name}]"], start)
+    return Act([f"starts [run.{name}]", *actions.how_started(actions.file.named(name))], start)
+
+
+def _begun(launcher: str) -> str:
+    return "has started" if launcher == LOCAL else f"is handed to {launcher}"
 
 
 def _undo_words(scene: Scene, actions: Actions) -> str:
@@ -100,9 +105,9 @@ def _undo_words(scene: Scene, actions: Actions) -> str:
 def _restart(plan: RestartPlan, actions: Actions, undo: str) -> Act:
     def restart() -> ActionDone:
         child = actions.restart(plan)
-        return ActionDone(f"{child.id} has started; {undo}", child.id)
+        return ActionDone(f"{child.id} {_begun(plan.config.launcher)}; {undo}", child.id)
 
-    return Act(plan.lines(), restart)
+    return Act([*plan.lines(), *actions.how_started(plan.config)], restart)
 
 
 def _mend(plan: MendPlan, run: RunView, actions: Actions, undo: str) -> Act:
@@ -112,7 +117,8 @@ def _mend(plan: MendPlan, run: RunView, actions: Actions, undo: str) -> Act:
             return ActionDone(f"{plan.does.replace('_', ' ')} of {run.id}: the remedy of {plan.diagnosis.signature}")
         return ActionDone(f"{child} has started, mended: {plan.change}; {undo}", child)
 
-    return Act(plan.lines(), mend)
+    how = actions.how_started(plan.restart.config) if plan.restart is not None else []
+    return Act([*plan.lines(), *how], mend)
 
 
 def _probe(intent: ProbeIntent, actions: Actions) -> Act:
@@ -120,7 +126,7 @@ def _probe(intent: ProbeIntent, actions: Actions) -> Act:
         actions.probe(intent)
         return ActionDone(f"the ladder of {intent.run.id} is being probed; 4 shows what is found")
 
-    return Act(intent.lines(), probe)
+    return Act([*intent.lines(), *actions.how_started(intent.run.spec.config)], probe)
 
 
 def _override(run: RunView, plan: RestartPlan | None, actions: Actions, reason: str, undo: str) -> Act:
@@ -144,7 +150,8 @@ def _start_job(run: RunView, job: JobAction, actions: Actions, *, beside: list[s
         return ActionDone(f"{folder.path.name.removesuffix('.job')} of {run.id} has started{note}")
 
     what = "looks at the data of" if job == "preflight" else f"{job.replace('_', ' ')}: the best checkpoint of"
-    return Act([f"{what} {run.id}{note}"], start)
+    settings = evaluation_settings(run, "full" if job in {"evaluate_full", "evaluate_fitted"} else "smoke")
+    return Act([f"{what} {run.id}{note}", *actions.how_started(settings)], start)
 
 
 def _resume(run: RunView, actions: Actions) -> Act:
@@ -157,11 +164,15 @@ def _resume(run: RunView, actions: Actions) -> Act:
 
 def _end(run: RunView, action: str, actions: Actions) -> Act:
     is_kill = action == "kill"
+    is_waiting = run.life.is_submitted
 
     def end() -> ActionDone:
         (actions.kill if is_kill else actions.stop)(run.directory)
-        return ActionDone(f"{run.id} is asked to {'end now' if is_kill else 'finish its step and save'}")
+        asked = f"is asked to {'end now' if is_kill else 'finish its step and save'}"
+        return ActionDone(f"{run.id} {'is called off' if is_waiting else asked}")
 
+    if is_waiting:
+        return Act([f"calls {run.id} off", "its job has not begun: it is taken from the scheduler"], end, asks=is_kill)
     how = (
         "asks it to end, and kills it if it has not after 10 s; it saves a checkpoint if it still can"
         if is_kill

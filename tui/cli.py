@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ import click
 import msgspec
 
 from engine.run.convert import ConfigError
-from engine.run.directory import find_run, is_locked, refuse_unsafe
+from engine.run.directory import find_run, refuse_unsafe
 from engine.run.runs_file import RunsFile, find_runs_file, load_runs
 from engine.run.secrets import without_secrets
 from tui.completion import complete_evaluation, complete_fix, complete_run, complete_table, completion_command
@@ -31,6 +32,7 @@ from tui.control.watcher import Watcher
 from tui.examples import add_examples
 from tui.text import clean
 from tui.verbs_diagnose import make_diagnose
+from tui.verbs_doctor import make_doctor
 from tui.verbs_journal import make_journal
 from tui.verbs_keys import keys_command
 from tui.verbs_mend import make_mend
@@ -113,8 +115,13 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def open_place(config: str | None, runs_dir: str | None) -> Place:
+def open_place(config: str | None, runs_dir: str | None, *, refuses: bool = True) -> Place:
     """Load the configuration that a command line names.
+
+    Args:
+        config: runs.toml; None for the one here.
+        runs_dir: folder of the runs; None for the one that it names.
+        refuses: a folder that others may write in; the doctor says it in its own way.
 
     Raises:
         ConfigError: it cannot be used.
@@ -126,7 +133,7 @@ def open_place(config: str | None, runs_dir: str | None) -> Place:
     if chosen and Path(chosen).exists() and not Path(chosen).is_dir():
         raise ConfigError(f"--runs-dir {chosen}: not a folder. Name the folder that holds the runs, or a new one.")
     runs = Path(chosen).absolute() if chosen else file.runs_dir
-    if runs.exists():
+    if refuses and runs.exists():
         refuse_unsafe(runs)
     given = context.find_root().params.get("readonly", False)
     return Place(file, runs, readonly=given or file.room.readonly)
@@ -244,7 +251,7 @@ def triage(
     run, views = place.view(run_id)
     actions = place.actions()
     plan = actions.plan_restart(run, views, fix=fix, override=clean(override))
-    for line in plan.lines():
+    for line in [*plan.lines(), *actions.how_started(plan.config)]:
         click.echo(clean(line), err=not dry_run)
     if not dry_run:
         click.echo(actions.restart(plan).id)
@@ -265,7 +272,7 @@ def evaluate(config: str | None, runs_dir: str | None, run_id: str, name: str, d
     if detach:
         click.echo(job.path.name.removesuffix(".job"))
         return
-    while is_locked(job.lock_file):
+    while job.read_life().is_busy:
         time.sleep(0.05)
     click.echo(clean_lines(job.log_file), nl=False)
     ended = job.read_life().exit  # written before the lock was let go
@@ -363,6 +370,7 @@ def clean_lines(log: Path) -> str:
 
 
 main.add_command(make_diagnose(place_options, open_place))
+main.add_command(make_doctor(place_options, partial(open_place, refuses=False)))
 main.add_command(keys_command)
 main.add_command(make_journal(place_options, open_place))
 main.add_command(make_mend(place_options, open_place))

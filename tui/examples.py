@@ -50,6 +50,10 @@ EXAMPLES: dict[str, Sequence[tuple[str, str]]] = {
         ("lvm-tui diagnose 7", "what is wrong, with the evidence"),
         ("lvm-tui diagnose --history history.json --eval smoke.json --json", "of a run that is not ours"),
     ),
+    "doctor": (
+        ("lvm-tui doctor", "is this machine, and are the clusters of runs.toml, fit for it"),
+        ("lvm-tui doctor --no-job --json | jq .findings", "without handing a job in, for a script"),
+    ),
     "journal": (("lvm-tui journal --json | jq .decisions", "every decision, for a script"),),
     "mend": (
         ("lvm-tui mend 7 --dry-run", "what is wrong, and what a remedy would change"),

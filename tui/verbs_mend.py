@@ -40,7 +40,8 @@ def make_mend(place_options: Callable[[Command], Command], open_place: OpenPlace
         run, views = place.view(run_id)
         actions = place.actions()
         plan = check_mend(actions, run, views)
-        for line in plan.lines():
+        how = actions.how_started(plan.restart.config) if plan.restart is not None else []
+        for line in [*plan.lines(), *how]:
             click.echo(clean(line), err=not dry_run)
         if not dry_run:
             child = carry_out(plan, run, actions)

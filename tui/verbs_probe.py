@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from engine.run.convert import ConfigError
-from engine.run.directory import RunDirectory, is_locked
+from engine.run.directory import RunDirectory
 from tui.completion import complete_run
 from tui.text import clean
 
@@ -70,11 +70,11 @@ def _wait(place: Place, run: RunView) -> ProbeReport:
     from tui.control.probe.report import progress_line
 
     job = RunDirectory(run.directory.evals / f"{JOB}.job")
-    if place.readonly or not is_locked(job.lock_file):
+    if place.readonly or not job.read_life().is_busy:
         actions = place.actions()
         job = actions.probe(actions.plan_probe(run))
     told = -1
-    while is_locked(job.lock_file):
+    while job.read_life().is_busy:
         time.sleep(POLL_S)
         try:
             report = read_probe(probe_file(run.directory))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from engine.run.convert import ConfigError
 from engine.run.evals import EvalReport, read_report
 from engine.run.events import EpochRecord
 from engine.run.files import open_regular, read_regular, why_unsafe, write_atomically
+from engine.run.launch import JobSeen, Launch, heartbeat_age_s, read_launch
 from engine.run.process import Identity, boot_id, is_alive
 from engine.run.spec import RunSpec
 
@@ -81,6 +83,29 @@ class Life(Struct, frozen=True, kw_only=True):
     rebooted: bool = False
     """It was started before the host's last boot."""
     stop_requested: bool = False
+    launch: Launch | None = None
+    """What was handed to a scheduler; None for a run of this machine."""
+    job: JobSeen | None = None
+    """What the scheduler said of it; None where it was not asked."""
+    silent_s: float | None = None
+    """Age of the heartbeat of a job that another host runs, or ran; None where the lock can tell."""
+
+    @property
+    def is_submitted(self) -> bool:
+        """Whether an attempt was handed to a scheduler that has not begun, and may."""
+        begun = self.processes.attempt if self.processes else 0
+        return self.launch is not None and not self.launch.ended and self.launch.attempt > begun
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether an attempt began on another host, and neither its end nor its heartbeat is heard of."""
+        is_wanted = self.launch is not None and not self.launch.ended
+        return is_wanted and self.silent_s is not None and not (self.lock_held or self.is_submitted)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something runs, or may yet."""
+        return self.lock_held or self.is_submitted or self.is_silent
 
 
 class _File:
@@ -99,6 +124,7 @@ class RunDirectory:
     spec_file = _File("spec.json")
     lock_file = _File("lock")
     processes_file = _File("run.json")
+    launch_file = _File("launch.json")
     events_file = _File("events.jsonl")
     log_file = _File("output.log")
     exit_file = _File("exit.json")
@@ -159,25 +185,37 @@ class RunDirectory:
             raise ConfigError(f"{self.spec_file}: cannot be read as a run's spec: {error}") from None
 
     def read_life(self, known: Life | None = None) -> Life:
-        """Exit, lock and processes, as the files have them now.
+        """Exit, lock, heartbeat and processes, as the files have them now.
 
         Args:
-            known: an earlier look, if nothing was made or replaced in the folder since: of a run that is still alive
-                only the lock and the wrapper are asked again, for it has ended nowhere else.
+            known: an earlier look, if nothing was made or replaced in the folder since: of a run of this machine that
+                is still alive only the lock and the wrapper are asked again, for it has ended nowhere else.
         """
         held = is_locked(self.lock_file)
-        if held and known is not None and known.lock_held:
+        if held and known is not None and known.lock_held and known.launch is None:
             is_supervised = known.processes is not None and is_alive(known.processes.wrapper)
             return known if is_supervised is known.supervised else structs.replace(known, supervised=is_supervised)
         processes: Processes | None = _read_struct(self.processes_file, Processes)
         ended: Exit | None = _read_struct(self.exit_file, Exit)
+        launch = read_launch(self.path)
+        is_elsewhere = launch is not None and processes is not None and processes.host != socket.gethostname()
+        supervised = held and processes is not None and is_alive(processes.wrapper)
+        silent_s: float | None = None
+        if launch is not None and is_elsewhere and ended is None:
+            # a lock that is free here may be held there; one that is held is held
+            silent_s = heartbeat_age_s(self.path)
+            supervised = silent_s < launch.silent_s
+            held = held or supervised
+        is_over = processes is not None and ended is None and not held and not is_elsewhere
         return Life(
             lock_held=held,
-            supervised=held and processes is not None and is_alive(processes.wrapper),
+            supervised=supervised,
             processes=processes,
             exit=ended,
-            rebooted=processes is not None and ended is None and not held and processes.boot_id != boot_id(),
+            rebooted=is_over and processes is not None and processes.boot_id != boot_id(),
             stop_requested=os.path.exists(self.stop_file),
+            launch=launch,
+            silent_s=None if held else silent_s,
         )
 
     def read_evals(self) -> dict[str, EvalReport]:

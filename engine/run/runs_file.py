@@ -15,6 +15,7 @@ from msgspec import Meta, field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
 from engine.run.files import read_regular
+from engine.run.launch import LOCAL, LauncherConfig
 from engine.run.preferences import Preferences
 from engine.run.settings import (
     CheckBars,
@@ -109,6 +110,7 @@ class RunsFile(Section, frozen=True, kw_only=True):
     check: CheckBars = field(default_factory=CheckBars)
     autopilot: AutopilotConfig = field(default_factory=AutopilotConfig)
     eval: dict[str, EvalConfig] = field(default_factory=dict)
+    launcher: dict[RunName, LauncherConfig] = field(default_factory=dict)
     fix: list[Fix] = field(default_factory=list)
 
     @property
@@ -132,6 +134,19 @@ class RunsFile(Section, frozen=True, kw_only=True):
         if name not in self.run:
             raise ConfigError(f"{self.path}: there is no [run.{name}].{suggestion(name, self.run)}")
         return self.run[name]
+
+    def launcher_named(self, name: str) -> LauncherConfig | None:
+        """The settings of `[launcher.NAME]`; None for `local`, which has none.
+
+        Raises:
+            ConfigError: there is no such table; the nearest one is named.
+        """
+        if name == LOCAL:
+            return None
+        if name not in self.launcher:
+            near = suggestion(name, [LOCAL, *self.launcher])
+            raise ConfigError(f"{self.path}: there is no [launcher.{name}].{near}")
+        return self.launcher[name]
 
 
 def packaged_runs_file() -> Path:
@@ -177,7 +192,7 @@ def _load(path: Path) -> RunsFile:
     for key, kind in singles.items():
         if key in tables:
             sections[key] = convert_section(tables[key], kind, where=f"{path}, [{key}]")
-    named: dict[str, type] = {"run": RunConfig, "eval": EvalConfig}
+    named: dict[str, type] = {"run": RunConfig, "eval": EvalConfig, "launcher": LauncherConfig}
     for key, kind in named.items():
         sections[key] = {
             name: convert_section(table, kind, where=f"{path}, [{key}.{name}]")
@@ -191,7 +206,7 @@ def _load(path: Path) -> RunsFile:
                 for number, table in enumerate(tables[key], start=1)
             ]
     for key in named:
-        for name in sections[key]:  # both become parts of file names
+        for name in sections[key]:  # all become parts of file or job names
             convert_section(name, RunName, where=f"{path}, [{key}.{name}]")
     loaded = RunsFile(said=frozenset(tables.get("room", {})), **sections)
     _check_references(loaded)
@@ -273,7 +288,13 @@ def parse_toml(path: Path, mend: str) -> dict[str, Any]:
 
 def _refuse_unknown_tables(path: Path, tables: dict[str, Any]) -> None:
     """Unknown names at the top, and tables written in another form than theirs."""
-    forms = {"run": "[run.NAME]", "eval": "[eval.NAME]", "gate": "[[gate]]", "fix": "[[fix]]"}
+    forms = {
+        "run": "[run.NAME]",
+        "eval": "[eval.NAME]",
+        "launcher": "[launcher.NAME]",
+        "gate": "[[gate]]",
+        "fix": "[[fix]]",
+    }
     known = [name for name in RunsFile.__struct_fields__ if name not in ("path", "said")]
     for key, value in tables.items():
         if key not in known:
@@ -283,6 +304,21 @@ def _refuse_unknown_tables(path: Path, tables: dict[str, Any]) -> None:
         right_shape = isinstance(value, list if form.startswith("[[") else dict)
         if not right_shape or (key in forms and not all(isinstance(table, dict) for table in inner)):
             raise ConfigError(f'{path}: "{key}" must be written as {form}.')
+
+
+def _check_launchers(file: RunsFile) -> None:
+    """Whether runs and evaluations name launchers that are there."""
+    if LOCAL in file.launcher:
+        raise ConfigError(f'{file.path}: [launcher.{LOCAL}]: "{LOCAL}" is this machine, and has no table. Rename it.')
+    named: list[tuple[str, RunConfig | EvalConfig]] = [
+        *((f"[run.{name}]", settings) for name, settings in file.run.items()),
+        *((f"[eval.{name}]", settings) for name, settings in file.eval.items()),
+    ]
+    for table, settings in named:
+        try:
+            file.launcher_named(settings.launcher)
+        except ConfigError as error:
+            raise ConfigError(f"{error} (named by {table} launcher)") from None
 
 
 def _is_packaged(path: Path) -> bool:
@@ -298,6 +334,7 @@ def _check_references(file: RunsFile) -> None:
             file.named(name)
         except ConfigError as error:
             raise ConfigError(f"{error} (named by [room] compare)") from None
+    _check_launchers(file)
     for number, fix in enumerate(file.fix, start=1):
         for patch in fix.tries:
             try:

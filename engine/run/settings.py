@@ -183,6 +183,8 @@ class RunConfig(Section, frozen=True, kw_only=True):
     depend on their number."""
     nodes: Annotated[int, Meta(ge=1, le=1024)] = 1
     """Machines; more than one need an allocation of Slurm. nproc * nodes divides `sampler.batch_size`."""
+    launcher: RunName = "local"
+    """Where it is started: `local`, this machine, or the NAME of a `[launcher.NAME]` table."""
     rank_timeout_s: Annotated[float, Meta(ge=1.0, le=86_400.0)] = 600.0
     """Seconds that ranks wait for one that is late before the training is given up and the late one named. Floors,
     validation and checkpoints must fit in."""
@@ -282,6 +284,9 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     """Gate: R@5 / Contain@50."""
     p95_ms: Positive = 1.45
     """Gate: 95th percentile of a single query's latency, in milliseconds."""
+    launcher: RunName = "local"
+    """Where it is computed: `local`, this machine, or the NAME of a `[launcher.NAME]` table. What is fitted and looked
+    at besides goes where `[eval.smoke]` goes."""
 
     def __post_init__(self) -> None:
         if bool(self.eval_npz) != bool(self.payload):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from engine.run.convert import ConfigError, convert_section, suggestion
+from engine.run.launch import LauncherConfig
 from engine.run.settings import CheckBars, DataConfig, EvalConfig, Gate, Patch, PatchValue, RunConfig
 
 SPEC_SCHEMA = 1
@@ -47,6 +48,8 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Arguments added to it from the second attempt on."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment set for the engine beyond what it inherits."""
+    launch: LauncherConfig | None = None
+    """The launcher's settings as they were; None for this machine."""
     revision: str = ""
     """Version of the program that launched it."""
 

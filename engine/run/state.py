@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, assert_never
 
@@ -33,12 +34,15 @@ from engine.run.events import (
     StepLogged,
     WarningRaised,
 )
+from engine.run.launch import JobSeen
 
 
 class Status(StrEnum):
     """Where a run is in its life. Derived, never stored."""
 
     QUEUED = "QUEUED"
+    SUBMITTED = "SUBMITTED"
+    PENDING = "PENDING"
     STARTING = "STARTING"
     RUNNING = "RUNNING"
     STOPPING = "STOPPING"
@@ -47,14 +51,30 @@ class Status(StrEnum):
     FAILED = "FAILED"
     STOPPED = "STOPPED"
     LOST = "LOST"
+    UNKNOWN = "UNKNOWN"
 
     @property
     def is_alive(self) -> bool:
-        """Whether an engine is there, or about to be."""
+        """Whether an engine is there, or may be, or may come."""
         return self in _ALIVE
 
 
-_ALIVE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STALLED})
+_ALIVE = frozenset(
+    {
+        Status.SUBMITTED,
+        Status.PENDING,
+        Status.STARTING,
+        Status.RUNNING,
+        Status.STOPPING,
+        Status.STALLED,
+        Status.UNKNOWN,
+    }
+)
+"""What may not be started again. What is not known may be running: it is never taken to be dead."""
+
+
+SETTLE_S = 60.0
+"""Shared folders may show what another host wrote only after so long: a scheduler's word of an end waits for it."""
 
 
 class Point(NamedTuple):
@@ -220,13 +240,17 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
 def derive_status(state: RunState, life: Life, now: float, stall_s: float) -> tuple[Status, str]:
     """Status and, where it needs one, a reason in words.
 
-    The lock speaks first: held means alive, also while an earlier attempt's exit.json has not been blanked yet. Then
-    exit.json, then the boot id, then "lost".
+    The lock, or the heartbeat from another host, speaks first: held means alive, also while an earlier attempt's
+    exit.json has not been blanked yet. Then a job that has not begun, then exit.json, then the boot id, then "lost".
     """
     if life.lock_held:
         return _alive_status(state, life, now, stall_s)
+    if life.is_submitted:
+        return _submitted_status(life, now)
     if life.exit is not None:
         return _ended_status(state, life)
+    if life.is_silent:
+        return _silent_status(life)
     if life.rebooted:
         return Status.LOST, "lost: reboot"
     if isinstance(state.ending, RunFinished):
@@ -236,7 +260,9 @@ def derive_status(state: RunState, life: Life, now: float, stall_s: float) -> tu
     if isinstance(state.ending, RunFailed):
         return Status.FAILED, f"{state.ending.message}; its wrapper was killed"
     if life.processes is None:
-        return Status.QUEUED, "not started"
+        return _never_begun(life)
+    if life.launch is not None and life.launch.ended == "given_up":
+        return Status.LOST, f"lost, given up: {life.launch.why}"
     return Status.LOST, "lost, exit unknown"
 
 
@@ -253,6 +279,63 @@ def _alive_status(state: RunState, life: Life, now: float, stall_s: float) -> tu
     if now - state.last_t > stall_s:
         return Status.STALLED, f"silent for {now - state.last_t:.0f} s"
     return Status.RUNNING, note
+
+
+def _submitted_status(life: Life, now: float) -> tuple[Status, str]:
+    """Of a job that was handed to a scheduler and has not begun: the scheduler's word, and none for what it forgot."""
+    launch, job = life.launch, life.job
+    assert launch is not None
+    if job is None or not (job.state or job.problem or launch.job_id or now - launch.asked > SETTLE_S):
+        return Status.SUBMITTED, _named(life) if launch.job_id else "on its way to the scheduler"
+    if job.problem:
+        return Status.UNKNOWN, f"{_named(life)}: {job.problem}"
+    if job.is_waiting:
+        return Status.PENDING, waiting_words(job)
+    if job.is_running:
+        return Status.STARTING, f"job {job.job_id} begins"
+    if not job.state:
+        return Status.UNKNOWN, f"the scheduler knows no {_named(life)}, which has not begun"
+    why = f"job {job.job_id} {job.state.lower().replace('_', ' ')}{f', {job.reason}' if job.reason else ''}"
+    if job.nodes and (job.ended is None or now - job.ended < SETTLE_S):
+        return Status.STARTING, f"{why}, says the scheduler; the run's folder says nothing yet"
+    return (Status.STOPPED if job.state.startswith("CANCELLED") else Status.FAILED), f"never began: {why}"
+
+
+def waiting_words(job: JobSeen) -> str:
+    """Why a job waits, and until when as far as the scheduler can say; local time."""
+    parts = [job.reason or f"job {job.job_id}"]
+    if job.starts is not None:
+        parts.append(f"starts {datetime.fromtimestamp(job.starts).astimezone():%d %b %H:%M}")
+    return ", ".join(parts)
+
+
+def _silent_status(life: Life) -> tuple[Status, str]:
+    """Of an attempt that another host began and that is not heard any more: what the scheduler says, no more."""
+    job, launch, processes = life.job, life.launch, life.processes
+    assert launch is not None
+    assert processes is not None
+    silent = f"{processes.host} is silent for {life.silent_s:.0f} s"
+    if job is None or job.problem:
+        return Status.UNKNOWN, f"{silent}; {_named(life)}: {job.problem if job else 'not asked for yet'}"
+    if job.is_running:
+        return Status.STALLED, f"{silent}; {_named(life)} runs, says the scheduler"
+    if job.has_ended:
+        return Status.LOST, f"lost: {_named(life)} {job.state.lower().replace('_', ' ')}; {silent}"
+    return Status.UNKNOWN, f"{silent}; the scheduler knows no {_named(life)}"
+
+
+def _never_begun(life: Life) -> tuple[Status, str]:
+    launch = life.launch
+    if launch is None or not launch.ended:
+        return Status.QUEUED, "not started"
+    status = {"cancelled": Status.STOPPED, "refused": Status.FAILED, "given_up": Status.LOST}[launch.ended]
+    return status, f"never began: {launch.why}"
+
+
+def _named(life: Life) -> str:
+    launch = life.launch
+    assert launch is not None
+    return f"job {launch.job_id or launch.nonce}"
 
 
 def _ended_status(state: RunState, life: Life) -> tuple[Status, str]:

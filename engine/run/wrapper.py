@@ -2,7 +2,8 @@
 
 Standard library only, so that it stays small for the days it waits. `python -m engine.run.wrapper RUN_DIR` returns once
 the engine runs (0), or says why it does not (2: somebody else holds the lock, or the command cannot be executed);
-the supervisor itself goes on in a session of its own, out of reach of any terminal's hang-up.
+the supervisor itself goes on in a session of its own, out of reach of any terminal's hang-up. Within a scheduler's job
+it stays in the foreground, and what it is told by a name of its own is that it is the job that is wanted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,11 +38,20 @@ NEARLY_NOTHING = 64 * 1024
 RESERVED_BYTES = 4096
 """exit.json is reserved at the start, so that it can be written on a disk that has filled up since."""
 LOCK_FD_VARIABLE = "LVM_LOCK_FD"
+LOCK_HOLDER_VARIABLE = "LVM_LOCK_HOLDER"
+"""Name of the job whose wrapper holds the lock for an engine that cannot hold it as well."""
+IN_JOB = "--in-job"
+"""`--in-job NONCE RUN_DIR`: supervise in the foreground, as the job of that name."""
+HEARTBEAT_S = 10.0
+HEARTBEAT_FILE, BEGAN_PREFIX = "heartbeat", "began."
+"""The file that a job touches while it is there; and the one that only the first job of a name can make."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Detach, start, report; see the module."""
-    run_dir = Path((argv or sys.argv[1:])[0]).absolute()
+    given = argv or sys.argv[1:]
+    nonce, given = (given[1], given[2:]) if given[0] == IN_JOB else ("", given)
+    run_dir = Path(given[0]).absolute()
     for path in (run_dir, run_dir / "spec.json"):
         reason = why_unsafe(path) if path.exists() else ""
         if reason:
@@ -56,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     else:
         print(f"{run_dir.name} is already running: its lock is held", file=sys.stderr)  # noqa: T201
         return 2
+    if nonce:
+        return _run_in_job(run_dir, lock_fd, nonce)
     told, tell = os.pipe()
     if os.fork():
         os.close(tell)
@@ -76,7 +89,58 @@ def main(argv: list[str] | None = None) -> int:
         os._exit(code)
 
 
-def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
+def _run_in_job(run_dir: Path, lock_fd: int, nonce: str) -> int:
+    """Supervise in the foreground of a scheduler's job, as long as the folder says that this job is wanted.
+
+    A lock of another host's may not be seen here: a file that exactly one job can make is what lets a job begin.
+    """
+    refusal = why_unwanted(run_dir, nonce)
+    if not refusal:
+        try:
+            token = os.open(run_dir / f"{BEGAN_PREFIX}{nonce}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(token, f"{socket.gethostname()} {os.environ.get('SLURM_JOB_ID', '')}\n".encode())
+            os.close(token)
+        except FileExistsError:
+            refusal = "a job of the same name has begun before"
+    if refusal:
+        print(f"{run_dir.name} is not started: {refusal}", file=sys.stderr)  # noqa: T201
+        return 2
+    tell = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # nobody waits for word: exit.json has it
+    try:
+        return _supervise(run_dir, lock_fd, tell, nonce)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        print(f"{run_dir.name} could not be started: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def why_unwanted(run_dir: Path, nonce: str) -> str:
+    """Why a job of this name may not run here: launch.json names another, or says that no job is wanted any more.
+
+    Where it cannot be read, nothing is said: a shared folder that is away for a moment ends no training.
+    """
+    try:
+        launch = json.loads((run_dir / "launch.json").read_text())
+        wanted, ended = launch["nonce"], launch["ended"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    if wanted != nonce:
+        return f"the job that is wanted now is {wanted}, not {nonce}"
+    return f"its job was called off ({ended})" if ended else ""
+
+
+def _beat(run_dir: Path, nonce: str, engine: int) -> None:
+    """Say again and again that this job is there; end its engine once another job is wanted instead."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGALRM})  # they are for the thread that waits
+    while True:
+        with contextlib.suppress(OSError):
+            (run_dir / HEARTBEAT_FILE).touch(mode=0o600)
+        if why_unwanted(run_dir, nonce):
+            _signal_group(engine, signal.SIGKILL)
+            return
+        time.sleep(HEARTBEAT_S)
+
+
+def _supervise(run_dir: Path, lock_fd: int, tell: int, nonce: str = "") -> int:
     spec = json.loads((run_dir / "spec.json").read_text())
     clear_temporaries(run_dir)
     _write_in_place(run_dir / "exit.json", b"")
@@ -89,13 +153,17 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     attempt = 1 + _previous_attempt(run_dir)
     argv = spec["argv"] + (spec["resume_argv"] if attempt > 1 else [])
+    nodes = int(spec.get("config", {}).get("nodes", 1)) if nonce else 1
+    argv = [*srun_argv(nodes), *argv]
     grace_s = float(os.environ.get(GRACE_VARIABLE, GRACE_S))
     kills_before = _out_of_memory_kills()
     os.set_inheritable(lock_fd, True)
     failed_told, failed_tell = os.pipe()  # close-on-exec: end of file means that the engine's program runs
     engine = os.fork()
     if engine == 0:
-        _become_engine(argv, {**spec["env"], LOCK_FD_VARIABLE: str(lock_fd)}, failed_tell)
+        # srun starts the engine from a daemon of its own, which hands no descriptor on: it is told who holds the lock
+        lock = {LOCK_FD_VARIABLE: str(lock_fd)} if nodes == 1 else {LOCK_HOLDER_VARIABLE: nonce}
+        _become_engine(argv, {**spec["env"], **lock}, failed_tell)
     os.close(failed_tell)
     os.set_inheritable(lock_fd, False)
     _pass_on_terminate(engine, grace_s)
@@ -104,6 +172,8 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
     except OSError:
         os.kill(engine, signal.SIGKILL)  # nobody could find it without run.json
         raise
+    if nonce:
+        threading.Thread(target=_beat, args=(run_dir, nonce, engine), daemon=True).start()
     with os.fdopen(failed_told, "rb") as pipe:
         problem = pipe.read().decode()
     if not problem:
@@ -127,6 +197,13 @@ def _supervise(run_dir: Path, lock_fd: int, tell: int) -> int:
         os.close(lock_fd)
         os.write(tell, problem.encode())
     return shell_code
+
+
+def srun_argv(nodes: int) -> list[str]:
+    """What starts a command once on each of several nodes of this allocation; nothing for one node."""
+    if nodes == 1:
+        return []
+    return ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
 
 
 def _become_engine(argv: list[str], env: dict[str, str], failed_tell: int) -> None:

@@ -21,7 +21,7 @@ from engine.run.directory import RunDirectory, take_lock
 from engine.run.events import RunFinished
 from engine.run.placement import Placement, place_ranks
 from engine.run.spec import RunSpec, apply_patch
-from engine.run.wrapper import LOCK_FD_VARIABLE
+from engine.run.wrapper import LOCK_FD_VARIABLE, LOCK_HOLDER_VARIABLE
 from engine.verbs.run_flags import create_run
 
 if TYPE_CHECKING:
@@ -351,6 +351,8 @@ def _hold_lock(run: RunDirectory) -> int:
     Raises:
         ConfigError: somebody else trains this run.
     """
+    if _is_held_for(run, os.environ.get(LOCK_HOLDER_VARIABLE, "")):
+        return os.open(os.devnull, os.O_RDONLY)
     inherited = os.environ.get(LOCK_FD_VARIABLE, "")
     if inherited.isdigit() and _is_same_file(int(inherited), run.lock_file):
         os.set_inheritable(int(inherited), False)
@@ -360,6 +362,12 @@ def _hold_lock(run: RunDirectory) -> int:
         raise ConfigError(f"{run.path}: this run is being trained already: its lock is held. Stop that one first.")
     run.stop_file.unlink(missing_ok=True)  # meant for an attempt before this one; a wrapper has seen to it already
     return lock
+
+
+def _is_held_for(run: RunDirectory, job: str) -> bool:
+    """Whether the wrapper of this job, which started this engine on several nodes, is alive here and holds the lock."""
+    life = run.read_life()
+    return bool(job) and life.launch is not None and life.launch.nonce == job and life.supervised
 
 
 def _is_same_file(fd: int, path: Path) -> bool:

@@ -172,7 +172,7 @@ def test_the_status_record_has_exactly_the_documented_keys(watcher: Watcher) -> 
         assert set(run) == {
             *("note", "tags", "archived"),
             *("id", "name", "model", "state", "reason", "epoch", "epochs", "val_cosine", "best_val_cosine"),
-            *("floors", "gates", "parent", "note", "tags", "archived", "eta_s", "timeline"),
+            *("floors", "gates", "parent", "note", "tags", "archived", "eta_s", "launcher", "job", "timeline"),
         }
         assert [set(gate) for gate in run["gates"]] == [{"name", "epoch", "value", "bar", "verdict"}]
     assert msgspec.json.decode(msgspec.json.encode(record)) == record

@@ -150,7 +150,7 @@ BAD_TOMLS: dict[str, bytes] = {
     "endless name": b'[run."' + b"a" * 5000 + b'"]\nepochs = 1',
     "evaluation out of the folder": b'[run.a]\n[eval."../x"]\nlimit = 1',
     "runs_dir with a NUL": b'[room]\nruns_dir = "a\\u0000b"\n[run.a]',
-    "unknown table": b"[launcher]\nkind = 'slurm'\n[run.a]",
+    "unknown table": b"[cluster]\nkind = 'slurm'\n[run.a]",
     "unknown environment": b"[run.a]\nenv = { LD_PRELOAD = '/tmp/x.so' }",
     "unknown command": b"[run.a]\nargv = ['rm', '-rf', '/']",
     "corpus that is none": b"[data]\ncorpus = '/dev/zero'\n[run.a]",

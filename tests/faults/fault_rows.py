@@ -48,6 +48,11 @@ ROWS: dict[int, FaultRow] = {
     33: FaultRow("gate's event lost", "judged once from the record, acted on once"),
     34: FaultRow("runs.toml broken, deleted, mended in a run", "old settings stay, the error is shown, runs untouched"),
     35: FaultRow("names that leave the folder", "refused, nothing written outside"),
+    37: FaultRow(
+        "Slurm: controller or node killed, job forgotten, squeue down, jobs doubled, scancel from outside",
+        "never two engines in a folder; the state is right or unknown, never dead while something runs",
+    ),
+    38: FaultRow("room killed between the intent and sbatch, or after it", "found by name, not submitted again"),
     39: FaultRow("a rank killed, crashed, hung; its parent killed", "root rank and signal named, none left, lock free"),
     41: FaultRow("secrets in environment and arguments", "in no file of the runs, not on the terminal"),
     42: FaultRow("files of another user, folders open to all, planted links", "refused with the reason"),

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from engine.run.convert import ConfigError
-from engine.run.directory import RunDirectory, find_run, is_locked, launch_lock, list_runs
+from engine.run.directory import RunDirectory, find_run, launch_lock, list_runs
 from engine.run.event_file import read_events
 from engine.run.events import (
     RunStopped,
@@ -80,7 +80,7 @@ class Actions(Plans):
             who=self.who,
             action="restart",
             run=plan.stops.id,
-            stopped=is_locked(plan.stops.directory.lock_file),
+            stopped=launcher.is_busy(plan.stops.directory),
             fix=plan.rung.fix.title,
             patch=patch,
             evidence=plan.evidence,
@@ -125,8 +125,8 @@ class Actions(Plans):
                 if self.check_undo().id != decision.id:
                     raise RefusedError("there is a newer restart; look again")
                 done = stack.enter_context(self._journaled(intent))
-            if is_locked(child.lock_file):
-                launcher.request_stop(child)
+            if launcher.is_busy(child):
+                launcher.request_stop(child)  # one that still waits for a scheduler is called off
             for run in (child, stopped):
                 if not launcher.wait_until_ended(run, STOP_TIMEOUT_S):
                     raise launcher.LaunchError(f"{run.id} has not ended after {STOP_TIMEOUT_S:.0f} s; stop or kill it")
@@ -145,7 +145,7 @@ class Actions(Plans):
         """
         self.refuse_readonly()
         with launch_lock(self.runs_dir):
-            if is_locked(run.lock_file):
+            if run.read_life().lock_held:
                 raise RefusedError(f"{run.id} is running")
             with self._journaled(Decision(who=self.who, action="resume", run=run.id)):
                 launcher.start(run.path)
@@ -153,7 +153,7 @@ class Actions(Plans):
     def stop(self, run: RunDirectory) -> None:
         """Ask a run to finish its step, save and end."""
         self.refuse_readonly()
-        if not is_locked(run.lock_file):
+        if not run.read_life().is_busy:
             raise RefusedError(f"{run.id} is not running")
         with self._journaled(Decision(who=self.who, action="stop", run=run.id)):
             launcher.request_stop(run)
@@ -195,7 +195,9 @@ class Actions(Plans):
         with self._journaled(Decision(who=self.who, action="probe", run=run.id)):
             probe_folder(run).mkdir(mode=0o700, exist_ok=True)
             write_json(probe_folder(run) / PLAN, make_plan(intent, self.index_dir))
-            return launcher.start_evaluation(run, JOB, driver_argv(intent.run), {})
+            name = intent.run.spec.config.launcher
+            launch = launcher.launcher_settings(self.file, self.runs_dir, name)
+            return launcher.start_evaluation(run, JOB, driver_argv(intent.run), {}, launcher=name, launch=launch)
 
     @property
     def index_dir(self) -> Path:
@@ -204,23 +206,27 @@ class Actions(Plans):
 
     def _start_job(self, run: RunView, action: ActionName, job: Job) -> RunDirectory:
         argv = launcher.engine_argv(job.verb, *job.arguments)
+        launch = launcher.launcher_settings(self.file, self.runs_dir, job.launcher)
         intent = Decision(who=self.who, action=action, run=run.id, detail=job.name)
-        threads = launcher.threads_each(self.runs_dir, 1)  # what is timed takes one all the same
+        # what is timed takes one all the same
+        threads = launch.cpus if launch else launcher.threads_each(self.runs_dir, 1)
         with self._journaled(intent) as done:
-            folder = launcher.start_evaluation(run.directory, job.name, argv, launcher.engine_env(threads))
+            folder = launcher.start_evaluation(
+                run.directory, job.name, argv, launcher.engine_env(threads), launcher=job.launcher, launch=launch
+            )
             done("")
         return folder
 
     def _refuse_alive(self, name: str) -> None:
         for run, spec in self._specs():
-            if spec.name == name and is_locked(run.lock_file):
+            if spec.name == name and launcher.is_busy(run):
                 raise RefusedError(f"{run.id} is running already; stop it first")
 
     def _refuse_repeated(self, plan: RestartPlan) -> None:
         """A child of this patch that runs, or that the plan did not know: somebody was faster."""
         for run, spec in self._specs():
             is_same = spec.parent == plan.base.id and spec.patch == plan.rung.patch
-            if is_same and (run.id not in plan.known or is_locked(run.lock_file)):
+            if is_same and (run.id not in plan.known or launcher.is_busy(run)):
                 raise RefusedError(f"{run.id} already tries this fix")
 
     def _specs(self) -> Iterator[tuple[RunDirectory, RunSpec]]:

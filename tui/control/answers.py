@@ -65,7 +65,7 @@ class Answer:
 def data_fit(at: Situation) -> Answer:
     judged = at.run.state.preflight
     if judged is None:
-        is_starting = at.run.status in {Status.QUEUED, Status.STARTING}
+        is_starting = at.run.status in {Status.QUEUED, Status.SUBMITTED, Status.PENDING, Status.STARTING}
         return Answer("yes", "the preflight comes first" if is_starting else "no preflight on record")
     if judged.verdict == "passed":
         warned = f", {len(judged.warnings)} warned" if judged.warnings else ""

@@ -77,7 +77,7 @@ class Autopilot:
         if is_quiet(self._config.quiet, now):
             return Turn(f"quiet hours, {self._config.quiet}")
         run = members[-1]
-        busy = [name for name, life in run.jobs.items() if life.lock_held]
+        busy = [name for name, life in run.jobs.items() if life.is_busy]
         if busy:
             return Turn(f"{run.id}: {busy[0]} is under way")
         turn = self._after_a_crash(run, steps, now) or self._mended(run, views, steps)

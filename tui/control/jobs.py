@@ -14,6 +14,7 @@ import msgspec
 
 from engine.run.directory import Life
 from engine.run.heads import HeadReport, RerankReport
+from engine.run.launch import LOCAL
 from engine.run.settings import EvalConfig
 from tui.control.views import RunView
 
@@ -31,6 +32,8 @@ class Job:
     """Of its folder, and of the report it writes: `smoke-e0004`."""
     verb: str
     arguments: tuple[str, ...]
+    launcher: str = LOCAL
+    """Name of what starts it."""
 
 
 def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = False, tuned: bool = False) -> Job:
@@ -61,7 +64,13 @@ def evaluation_job(run: RunView, name: str, index_dir: Path, *, fitted: bool = F
             *(_fitted_options(run) if fitted else ()),
             *("--out", str(run.directory.evals / f"{job}.json")),
         ),
+        settings.launcher,
     )
+
+
+def _launcher(run: RunView) -> str:
+    """What starts a job that is no evaluation: what starts the smoke evaluation."""
+    return evaluation_settings(run, "smoke").launcher
 
 
 def _searched(settings: EvalConfig) -> tuple[str, ...]:
@@ -96,17 +105,17 @@ def _fitted_options(run: RunView) -> tuple[str, ...]:
 
 def align_job(run: RunView) -> Job:
     """Fit an alignment head to the run's best checkpoint, and judge it."""
-    return Job("align", "align", _fitting_arguments(run, fitted_head(run)))
+    return Job("align", "align", _fitting_arguments(run, fitted_head(run)), _launcher(run))
 
 
 def rerank_job(run: RunView) -> Job:
     """Fit a reranker to the run's best checkpoint, and judge it."""
-    return Job("rerank", "rerank", _fitting_arguments(run, fitted_reranker(run)))
+    return Job("rerank", "rerank", _fitting_arguments(run, fitted_reranker(run)), _launcher(run))
 
 
 def preflight_job(run: RunView) -> Job:
     """Look at the run's data again."""
-    return Job("preflight", "preflight", ("--run-dir", str(run.directory.path)))
+    return Job("preflight", "preflight", ("--run-dir", str(run.directory.path)), _launcher(run))
 
 
 def make_job(action: JobAction, run: RunView, index_dir: Path) -> Job:
@@ -141,7 +150,7 @@ def best_epoch(run: RunView) -> int:
 
 def has_failed(life: Life) -> bool:
     """Whether a job ended without doing what was asked; exit code 1 says that a gate or a check failed."""
-    return not life.lock_held and life.exit is not None and life.exit.code >= 2
+    return not life.is_busy and life.exit is not None and life.exit.code >= 2
 
 
 def lifts(report: HeadReport | RerankReport | None) -> bool:

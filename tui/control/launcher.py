@@ -1,14 +1,12 @@
 """Starting, resuming, stopping and killing engines: the only place of the room that touches a process.
 
-Every engine and every evaluation runs below the wrapper, in a session of its own, with its output in a file: nothing
-that happens to this process or its terminal reaches it.
+What is started, and how, stands in a folder's `spec.json`; which launcher carries it out, there as well. The rest of
+the room knows of launchers no more than that.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,16 +17,17 @@ from pathlib import Path
 import msgspec
 
 from engine.run.convert import ConfigError
-from engine.run.directory import RunDirectory, is_locked, list_runs
-from engine.run.files import write_atomically
-from engine.run.process import send
+from engine.run.directory import MAX_JSON, RunDirectory, is_locked, list_runs
+from engine.run.files import read_regular, write_atomically
+from engine.run.launch import LauncherConfig
 from engine.run.runs_file import RunsFile, absolute_evaluation, corpus_folder, npz_path
 from engine.run.settings import DataConfig, Patch, RunConfig
 from engine.run.spec import RunSpec
+from tui.control.launching.local import LocalLauncher
+from tui.control.launching.protocol import Launcher, LaunchError
+from tui.control.launching.slurm import SlurmLauncher
 
-
-class LaunchError(ConfigError):
-    """An engine could not be started, stopped or resumed."""
+__all__ = ["LaunchError", "Launcher"]
 
 
 def create_run(
@@ -46,7 +45,12 @@ def create_run(
     """Freeze a spec into a new run folder; nothing runs yet. Call it under the launch lock.
 
     `train` is a command to use instead of `lvm-engine train`, with the same arguments.
+
+    Raises:
+        ConfigError: its launcher is none, or cannot see the folder.
     """
+    launch = launcher_settings(file, runs_dir, config.launcher)
+    threads = config.threads or (launch.cpus if launch else threads_each(runs_dir, len(file.room.compare)))
 
     def where(run_id: str) -> list[str]:
         return ["--run-dir", str(runs_dir / run_id)]
@@ -67,38 +71,69 @@ def create_run(
             preflight_override=preflight_override,
             argv=[*train, *where(run_id)] if train else engine_argv("train", *where(run_id)),
             resume_argv=["--resume"],
-            env=engine_env(config.threads or threads_each(runs_dir, len(file.room.compare))),
+            env=engine_env(threads),
+            launch=launch,
             revision=_revision(),
         )
 
     return RunDirectory.create(runs_dir, name, spec_for)
 
 
+def launcher_settings(file: RunsFile, runs_dir: Path, name: str) -> LauncherConfig | None:
+    """The settings of a launcher by its name; None for this machine.
+
+    Raises:
+        ConfigError: there is none of that name, or its nodes do not see the folder of the runs.
+    """
+    settings = file.launcher_named(name)
+    if settings is not None and settings.root and not runs_dir.is_relative_to(settings.root):
+        raise ConfigError(
+            f"{file.path}, [launcher.{name}] root: {runs_dir} is not below {settings.root}, so that its nodes would "
+            "not see the runs. Set [room] runs_dir to a folder below it, or leave root out."
+        )
+    return settings
+
+
+def launcher_of(folder: Path) -> Launcher:
+    """What carries out the `spec.json` of this folder: a scheduler where it names one, else this machine."""
+    try:
+        launch = msgspec.json.decode(read_regular(folder / "spec.json", MAX_JSON), type=_Named).launch
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError):
+        launch = None  # whoever starts it says what is wrong with the file
+    return LocalLauncher() if launch is None else SlurmLauncher()
+
+
+class _Named(msgspec.Struct):
+    launch: LauncherConfig | None = None
+
+
 def start(folder: Path) -> None:
-    """Start, or resume, what `spec.json` in this folder says, below a wrapper; returns once it runs.
+    """Start, or resume, what `spec.json` in this folder says; returns once it runs, or waits with a scheduler.
 
     Raises:
         LaunchError: somebody else runs it, or its command cannot be executed.
     """
-    command = [sys.executable, "-P", "-m", "engine.run.wrapper", str(folder)]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LaunchError(f"{folder.name} could not be started: {error}") from None
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()
-        raise LaunchError(f"{folder.name} could not be started: {reason[-1] if reason else 'the wrapper died'}")
+    launcher_of(folder).submit(folder)
 
 
-def start_evaluation(run: RunDirectory, name: str, argv: list[str], env: Mapping[str, str]) -> RunDirectory:
+def start_evaluation(
+    run: RunDirectory,
+    name: str,
+    argv: list[str],
+    env: Mapping[str, str],
+    *,
+    launcher: str = "local",
+    launch: LauncherConfig | None = None,
+) -> RunDirectory:
     """Start an evaluation below a wrapper of its own, in `evals/<name>.job`.
+
+    Args:
+        run: that is evaluated.
+        name: of the job.
+        argv: the command.
+        env: what is set for it.
+        launcher: name of what starts it.
+        launch: the settings of that; None for this machine.
 
     Raises:
         LaunchError: one of this name is running, or it cannot be started.
@@ -106,9 +141,11 @@ def start_evaluation(run: RunDirectory, name: str, argv: list[str], env: Mapping
     run.evals.mkdir(mode=0o700, exist_ok=True)
     job = RunDirectory(run.evals / f"{name}.job")
     job.path.mkdir(mode=0o700, exist_ok=True)
-    if is_locked(job.lock_file):
+    if is_busy(job):
         raise LaunchError(f"evaluation {name} of {run.id} is running already")
-    spec = {"argv": argv, "resume_argv": [], "env": dict(env)}
+    spec: dict[str, object] = {"argv": argv, "resume_argv": [], "env": dict(env)}
+    if launch is not None:
+        spec |= {"launch": launch, "config": {"launcher": launcher}}
     write_atomically(job.spec_file, msgspec.json.encode(spec))
     start(job.path)
     for watched in (run.evals, run.path):  # whose times the watchers of an ended run look at
@@ -117,27 +154,35 @@ def start_evaluation(run: RunDirectory, name: str, argv: list[str], env: Mapping
 
 
 def request_stop(run: RunDirectory) -> None:
-    """Ask the engine to finish its step, save a checkpoint and end."""
-    run.stop_file.touch(mode=0o600)
+    """Ask the engine to finish its step, save a checkpoint and end; call off a job that has not begun."""
+    launcher_of(run.path).stop(run)
 
 
 def kill(run: RunDirectory) -> None:
-    """End a run now. The wrapper escalates from TERM to KILL; without a wrapper the engine is signalled itself.
+    """End a run now.
 
     Raises:
-        LaunchError: nothing of it is alive.
+        LaunchError: nothing of it is alive, or it cannot be reached.
+    """
+    launcher_of(run.path).kill(run)
+
+
+def is_busy(run: RunDirectory) -> bool:
+    """Whether an engine is there, or may yet come. Where the folder cannot tell, its scheduler is asked.
+
+    Raises:
+        LaunchError: the scheduler does not answer.
     """
     life = run.read_life()
-    if life.processes is None or not life.lock_held:
-        raise LaunchError(f"{run.id} is not running")
-    if not (send(life.processes.wrapper, signal.SIGTERM) or send(life.processes.engine, signal.SIGKILL)):
-        raise LaunchError(f"{run.id}: neither its wrapper nor its engine is alive, yet its lock is held")
+    if life.lock_held or not life.is_busy:
+        return life.lock_held
+    return SlurmLauncher().is_there(run, life)
 
 
 def wait_until_ended(run: RunDirectory, timeout_s: float) -> bool:
-    """Wait for the lock to be free; True if it is."""
+    """Wait until nothing of it runs or waits, by what its folder says; True if that came."""
     deadline = time.monotonic() + timeout_s
-    while is_locked(run.lock_file):
+    while run.read_life().is_busy:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

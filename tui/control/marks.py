@@ -38,7 +38,7 @@ def is_old(mark: Mark) -> bool:
 
 def full_mark_of(run: RunDirectory) -> FullMark:
     """Tells whether an ended run has woken up, was evaluated or was written on, even in place."""
-    files = (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.evals)
+    files = (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.launch_file, run.evals)
     return tuple(map(written_ns, (*files, run.note_file, run.archived_file)))
 
 

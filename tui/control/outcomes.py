@@ -193,7 +193,7 @@ def _is_same_job(decision: Decision, other: Decision) -> bool:
 
 def _has_ended_since(life: Life, began: float) -> bool:
     """Whether the job that a decision started, and not one before it, has come to its end."""
-    if life.lock_held or life.exit is None or life.processes is None:
+    if life.is_busy or life.exit is None or life.processes is None:
         return False
     try:
         started = datetime.fromisoformat(life.processes.started).timestamp()

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from engine.run.convert import ConfigError, suggestion
 from engine.run.runs_file import RunsFile
-from engine.run.settings import PatchValue, RunConfig
+from engine.run.settings import EvalConfig, PatchValue, RunConfig
 from engine.run.spec import apply_patch
 from engine.run.state import Status
+from tui.control import launcher
 from tui.control.answers import Situation
 from tui.control.jobs import JobAction, is_searchable, lifts
 from tui.control.journal import Decision, Journal, Who
 from tui.control.ladder import Rung, best_of, family
+from tui.control.launching.slurm import sbatch_argv
 from tui.control.playbook import Position, describe_rung, playbook_of
 from tui.control.probe.plan import ProbeIntent, tries_of
 from tui.control.report import duration
@@ -118,8 +120,21 @@ class Plans:
         rung = next((rung for rung in untried if rung.standing == "next"), untried[0])
         base = best_of(family(run, views), run)
         config = apply_patch(base.spec.config, rung.patch)
+        launcher.launcher_settings(self.file, self.runs_dir, config.launcher)
         known = frozenset(view.id for view in views)
         return RestartPlan(run, base, rung, config, position.evidence, override, known)
+
+    def how_started(self, settings: RunConfig | EvalConfig) -> list[str]:
+        """The command that hands a run or an evaluation to a scheduler, in words; nothing for this machine."""
+        try:
+            launch = launcher.launcher_settings(self.file, self.runs_dir, settings.launcher)
+        except ConfigError as error:
+            return [str(error)]
+        if launch is None:
+            return []
+        nproc, nodes = (settings.nproc, settings.nodes) if isinstance(settings, RunConfig) else (1, 1)
+        argv = sbatch_argv(launch, "NAME", Path("RUN_DIR"), nproc, nodes)
+        return [f"as a job of [launcher.{settings.launcher}]: {shlex.join(argv)}"]
 
     def check_stop(self, run: RunView) -> None:
         """Raises RefusedError unless the run can be asked to stop."""
@@ -132,6 +147,8 @@ class Plans:
     def check_resume(self, run: RunView) -> None:
         """Raises RefusedError unless the run ended before its time and left a checkpoint."""
         self.refuse_readonly()
+        if run.life.launch is not None and run.life.is_submitted and not run.life.launch.job_id:
+            return  # whether the scheduler took its job is not known: asking once more looks for it first
         if run.status not in {Status.STOPPED, Status.FAILED, Status.LOST}:
             raise RefusedError(f"{run.id} is {run.status.lower()}")
         if "last" not in run.state.checkpoints:
@@ -140,7 +157,7 @@ class Plans:
     def check_kill(self, run: RunView) -> None:
         """Raises RefusedError unless there is something to kill."""
         self.refuse_readonly()
-        if not run.life.lock_held:
+        if not run.life.is_busy:
             raise RefusedError(f"{run.id} is not running")
 
     def check_start(self, name: str, views: Sequence[RunView]) -> None:
@@ -175,7 +192,7 @@ class Plans:
         self._refuse_busy(run)
 
     def _refuse_busy(self, run: RunView) -> None:
-        busy = [job for job, life in run.jobs.items() if life.lock_held]
+        busy = [job for job, life in run.jobs.items() if life.is_busy]
         if busy:
             raise RefusedError(f"{busy[0]} is under way")
 

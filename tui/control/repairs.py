@@ -195,7 +195,7 @@ class _Room:
 
     def _is_busy(self) -> bool:
         views = self._watcher.views.values()
-        return any(view.status.is_alive or any(job.lock_held for job in view.jobs.values()) for view in views)
+        return any(view.status.is_alive or any(job.is_busy for job in view.jobs.values()) for view in views)
 
 
 def outcome_of(view: RunView) -> Outcome:

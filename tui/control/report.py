@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.run.gates import Judgement
+from engine.run.launch import JobSeen
 from engine.run.settings import Gate
 from tui.control.timeline import timeline
 from tui.control.views import RunView
@@ -24,8 +25,11 @@ def status_record(views: Sequence[RunView]) -> dict[str, Any]:
 
 def status_table(views: Sequence[RunView]) -> list[str]:
     """Every run as a line of text."""
-    rows = [("RUN", "STATE", "EPOCH", "VAL_COSINE", "BEST", "GATE", "ETA", "PARENT", "NOTE")]
-    for run in status_record(views)["runs"]:
+    records = status_record(views)["runs"]
+    # a column for those who have a scheduler, none for the others
+    has_jobs = any(run["job"] for run in records)
+    rows = [("RUN", "STATE", "EPOCH", "VAL_COSINE", "BEST", "GATE", "ETA", *(("JOB",) * has_jobs), "PARENT", "NOTE")]
+    for run in records:
         gates = ", ".join(f"{gate['name']} {gate['verdict']}" for gate in run["gates"])
         rows.append(
             (
@@ -36,12 +40,18 @@ def status_table(views: Sequence[RunView]) -> list[str]:
                 number(run["best_val_cosine"]),
                 gates or "-",
                 duration(run["eta_s"]),
+                *((_job_words(run),) * has_jobs),
                 run["parent"] or "-",
                 run["note"][:TABLE_NOTE] or "-",
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _job_words(run: dict[str, Any]) -> str:
+    job = run["job"]
+    return " ".join(filter(None, (run["launcher"], job["id"], job["state"], job["reason"]))) if job else "-"
 
 
 def number(value: float | None) -> str:
@@ -90,8 +100,26 @@ def _run_record(view: RunView, now: float) -> dict[str, Any]:
         "note": view.note,
         "tags": list(view.tags),
         "archived": view.archived,
+        "launcher": view.spec.config.launcher,
+        "job": _job_record(view),
         "eta_s": view.eta_s(view.spec.config.epochs, now),
         "timeline": [milestone.record() for milestone in timeline(view, now)],
+    }
+
+
+def _job_record(view: RunView) -> dict[str, Any] | None:
+    """The run's job with a scheduler, as far as it is known; None for a run of this machine."""
+    launch, job = view.life.launch, view.life.job or JobSeen()
+    if launch is None:
+        return None
+    return {
+        "id": launch.job_id or job.job_id,
+        "name": launch.nonce,
+        "state": job.state,
+        "reason": job.problem or launch.why or job.reason,
+        "priority": job.priority,
+        "starts": job.starts,
+        "nodes": job.nodes,
     }
 
 

@@ -21,10 +21,12 @@ from engine.run.directory import Life, RunDirectory, run_names, run_number
 from engine.run.event_file import EventReader
 from engine.run.events import StepLogged
 from engine.run.heads import read_head_report, read_rerank_report
+from engine.run.launch import Launch
 from engine.run.preflight import read_preflight
 from engine.run.state import MOST_POINTS, RunState, Status, derive_status
 from tui.control.briefing import brief_of
 from tui.control.labels import read_note
+from tui.control.launching.scheduler_watch import SchedulerWatch
 from tui.control.marks import NO_MARK, FullMark, Mark, full_mark_of, is_old, mark_of, written_ns
 from tui.control.probe.record import probe_file, read_probe
 from tui.control.shelf import Entry, Shelf
@@ -69,6 +71,7 @@ class Watcher:
             stall_s: seconds of silence after which a run that lives is called stalled.
             shelf: of the briefs of ended runs; without one everything is read, and kept.
         """
+        self.scheduler = SchedulerWatch()
         self.runs_dir = runs_dir
         self.stall_s = stall_s
         self.views: dict[str, RunView] = {}
@@ -87,7 +90,12 @@ class Watcher:
         """A record may be asked for by the thread that carries an action out."""
 
     def poll(self) -> bool:
-        """Take in what changed on disk; True if anything did."""
+        """Take in what changed on disk, and have the scheduler asked where that is due; True if anything did."""
+        changed = self._look_at_all()
+        self.scheduler.ask(self._launches())
+        return changed
+
+    def _look_at_all(self) -> bool:
         with self._lock:
             marks, changed = self._find()
             self.turns += changed
@@ -103,11 +111,19 @@ class Watcher:
             return changed
 
     def catch_up(self) -> None:
-        """Poll until every event on disk is read; for commands that answer once."""
+        """Poll until every event on disk is read, and wait for the scheduler; for commands that answer once."""
         self._pass_s = math.inf
-        self.poll()
+        self._look_at_all()
         while any(view.catching_up for view in self.views.values()):
-            self.poll()
+            self._look_at_all()
+        if self.scheduler.look(self._launches()):
+            self._look_at_all()
+
+    def _launches(self) -> list[Launch]:
+        """What schedulers were handed and has not ended, runs and their evaluations."""
+        awake = [view for view in self.views.values() if not self._looks[view.id].is_settled]
+        lives = [life for view in awake for life in (view.life, *view.jobs.values())]
+        return [life.launch for life in lives if life.launch is not None and life.is_busy]
 
     # ── which runs there are ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,7 +196,7 @@ class Watcher:
             self._begin_anew(view, look)
         view.brief = None
         changed = self._take_in(view, look, is_fresh=mark != look.mark or not is_old(mark) or look.is_settled)
-        is_busy = view.status.is_alive or view.catching_up or any(job.lock_held for job in view.jobs.values())
+        is_busy = view.status.is_alive or view.catching_up or any(job.is_busy for job in view.jobs.values())
         look.mark, look.full_mark = mark, full_mark
         has_ended = not is_busy and view.status is not Status.QUEUED
         look.is_settled = has_ended and bool(full_mark) and is_old(mark)
@@ -203,7 +219,7 @@ class Watcher:
         if reader is None:
             reader = look.reader = EventReader(run.events_file, MOST_POINTS)
         # life before events: an engine writes its last event before it lets go of the lock
-        life = run.read_life(None if is_fresh else view.life)
+        life = self.scheduler.told(run.read_life(None if is_fresh else view.life))
         before = _known(view)
         events, restarted = reader.read(EVENT_BUDGET)
         if restarted:
@@ -213,7 +229,7 @@ class Watcher:
         for event in events:
             view.state.apply(event)
         view.life = life
-        if is_fresh or not life.lock_held or any(job.lock_held for job in view.jobs.values()):
+        if is_fresh or not life.lock_held or any(job.is_busy for job in view.jobs.values()):
             self._take_in_files(view, look)
         heard = look.heard  # the clock of the day may be set while a run goes on
         now_s = time.time() if heard is None else view.state.last_t + time.monotonic() - heard
@@ -233,7 +249,8 @@ class Watcher:
 
     def _take_in_files(self, view: RunView, look: _Look) -> None:
         run = view.directory
-        view.evals, view.jobs = run.read_evals(), read_jobs(run)
+        view.evals = run.read_evals()
+        view.jobs = {name: self.scheduler.told(job) for name, job in read_jobs(run).items()}
         view.preflight = _report(look, run.preflight_file, read_preflight)
         view.head = _report(look, run.evals / "align.json", read_head_report)
         view.reranker = _report(look, run.evals / "rerank.json", read_rerank_report)

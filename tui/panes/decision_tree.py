@@ -140,7 +140,7 @@ class DecisionTreePane(Pane):
             yield self.say(f"  {key_of('act.probe', scene.keys)}  {ACTION_KEYS['probe'][1]}", "bold")
         if report is None:
             return
-        if job is not None and job.lock_held:
+        if job is not None and job.is_busy:
             yield self.say(progress_line(report), "$text-accent")
         elif report.state != "done":
             yield self.say(

@@ -106,7 +106,7 @@ class GatesPane(Pane):
 
     def _eval_rows(self, run: RunView) -> Iterator[Content]:
         for name, life in run.jobs.items():
-            if life.lock_held:
+            if life.is_busy:
                 yield self.say(f"{name} is under way", "$text-accent")
             elif life.exit is not None and has_failed(life):
                 reason = life.exit.last_line or life.exit.kind

@@ -52,7 +52,7 @@ class PreflightPane(Pane):
     def _rows(self, run: RunView, report: PreflightReport, override: str) -> Iterator[Content]:
         yield self._summary(report)
         job = run.jobs.get("preflight")
-        if job is not None and job.lock_held:
+        if job is not None and job.is_busy:
             yield self.say("looking again; what follows is the look before", "$text-accent")
         if run.is_blocked:
             mend = f"Mend it and start again, or {override} with a written reason."
@@ -94,7 +94,7 @@ def _is_in_order(item: PreflightItem) -> bool:
 
 
 def _why_no_report(run: RunView, scene: Scene) -> str:
-    if run.status in {Status.QUEUED, Status.STARTING}:
+    if run.status in {Status.QUEUED, Status.SUBMITTED, Status.PENDING, Status.STARTING}:
         return f"The data of {run.id} are being looked at; training follows."
     ask = "" if scene.readonly else f" {key_of('act.preflight', scene.keys)} looks at its data now."
     return f"{run.id} has no preflight report.{ask}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from textual.content import Content
 
 from engine.run.events import Verdict
+from engine.run.state import Status
 from tui.control.listing import Listing
 from tui.control.report import age
 from tui.control.run_facts import age_s
@@ -159,6 +160,8 @@ def _about(view: RunView, *, is_wanted: bool, undone: bool, plain: bool) -> Iter
         yield say("archived", "$text-warning", plain=plain)
     elif not is_wanted:
         yield say("not in the filter", "$text-warning", plain=plain)
+    if view.status in {Status.SUBMITTED, Status.PENDING, Status.UNKNOWN}:
+        yield say(view.reason, "$text-warning", plain=plain)
     if undone:
         yield say("undone", "$text-warning", plain=plain)
     if view.note:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from textual.content import Content
 from textual.reactive import reactive
 
+from engine.run.state import Status
 from tui.control.projection import project
 from tui.control.report import duration
 from tui.control.scene import Scene
@@ -75,6 +76,11 @@ class StatusStrip(SteadyText):
         if run.catching_up:
             yield say(f"reading its record, {run.progress:.0%}", "$text-warning", plain=self.plain)
         latest = run.latest
+        if latest is None and run.status in {Status.SUBMITTED, Status.PENDING, Status.UNKNOWN}:
+            yield say(run.reason, "$text-warning", plain=self.plain)  # all there is to say of it
+            if run.life.launch is not None:
+                yield say(f"[{run.life.launch.launcher}]", "$foreground-muted", plain=self.plain)
+            return
         done = f"{latest.epoch if latest else 0}/{run.spec.config.epochs}"
         value = number(latest.val_cosine if latest else None)
         yield say(done if is_narrow else f"ep {done}", plain=self.plain)

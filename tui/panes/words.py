@@ -11,6 +11,8 @@ from tui.text import clean
 _STATUS_LOOK: dict[Status, tuple[str, str, str]] = {
     # shape, its ASCII stand-in, theme style
     Status.QUEUED: ("○", "o", "$foreground-muted"),
+    Status.SUBMITTED: ("○", "o", "$text-accent"),
+    Status.PENDING: ("◌", "o", "$text-accent"),
     Status.STARTING: ("◔", "o", "$text-accent"),
     Status.RUNNING: ("▶", ">", "$text-accent"),
     Status.STOPPING: ("◕", "~", "$text-warning"),
@@ -19,6 +21,7 @@ _STATUS_LOOK: dict[Status, tuple[str, str, str]] = {
     Status.FAILED: ("✖", "x", "$text-error"),
     Status.STOPPED: ("□", "=", "$foreground-muted"),
     Status.LOST: ("?", "?", "$text-error"),
+    Status.UNKNOWN: ("?", "?", "$text-warning"),
 }
 _VERDICT_LOOK: dict[Verdict, tuple[str, str, str]] = {
     "passed": ("✔", "+", "$text-success"),

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory, is_locked
+from engine.run.launch import LOCAL
 from engine.run.settings import EvalConfig, Gate, RunConfig
 from engine.run.spec import RunSpec, apply_patch
 from engine.run.state import Status
@@ -39,7 +40,7 @@ def trial_config(spec: RunSpec, tried: Try, seed: int) -> RunConfig:
     """
     patched = apply_patch(spec.config, tried.patch)
     epochs = min(gate_of(spec).epoch, patched.epochs)
-    return msgspec.structs.replace(patched, epochs=epochs, seed=seed, threads=THREADS)
+    return msgspec.structs.replace(patched, epochs=epochs, seed=seed, threads=THREADS, launcher=LOCAL, nproc=1, nodes=1)
 
 
 def trial_spec(spec: RunSpec, tried: Try, seed: int, folder: Path, train: list[str]) -> RunSpec:
@@ -56,6 +57,7 @@ def trial_spec(spec: RunSpec, tried: Try, seed: int, folder: Path, train: list[s
         fix=tried.title if tried.patch else None,
         argv=[*train, "--run-dir", str(folder)],
         env=launcher.engine_env(THREADS),
+        launch=None,  # where the probe's driver runs, its trials run
     )
 
 
