@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from engine.data.corpus import open_corpus
-from engine.data.windows import CorpusWindows, corpus_folder
+from engine.data.windows import CorpusWindows
 from engine.run.placement import Placement
+from engine.run.runs_file import corpus_folder
 from engine.run.settings import DataConfig, ModelConfig, RunConfig, SamplerConfig
 from engine.training.learner import Learner
 from engine.training.rank_launch import launch_ranks
