@@ -46,6 +46,7 @@ def main() -> int:
         with joined(CPU, 600.0) as ranks:
             measure(ranks, options.turns)
         return 0
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as runs are started: threads that spin starve the others
     with tempfile.TemporaryDirectory() as folder:
         arguments = [str(Path(__file__)), "--turns", str(options.turns)]
         ended = launch_ranks(arguments, Placement(RANKS, 1, 0, "localhost:0", "benchmark"), Path(folder))
