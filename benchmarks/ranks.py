@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from engine.data.corpus import open_corpus
-from engine.data.windows import CorpusWindows, corpus_folder
+from engine.data.windows import CorpusWindows
 from engine.run.placement import Placement
+from engine.run.runs_file import corpus_folder
 from engine.run.settings import DataConfig, ModelConfig, RunConfig, SamplerConfig
 from engine.training.learner import Learner
 from engine.training.rank_launch import launch_ranks
@@ -45,6 +46,7 @@ def main() -> int:
         with joined(CPU, 600.0) as ranks:
             measure(ranks, options.turns)
         return 0
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as runs are started: threads that spin starve the others
     with tempfile.TemporaryDirectory() as folder:
         arguments = [str(Path(__file__)), "--turns", str(options.turns)]
         ended = launch_ranks(arguments, Placement(RANKS, 1, 0, "localhost:0", "benchmark"), Path(folder))

@@ -30,7 +30,7 @@ from engine.scenarios.evaluation import NAME, evaluate_run
 from engine.scenarios.faults import AbandonedError
 from engine.scenarios.record import RUNS, TWINS, PlantedRun
 from engine.training.recorder import Recorder, log
-from engine.verbs.train import train_recorded
+from engine.verbs.recorded_training import train_recorded
 
 WHY_TRAINED = "a scenario of the suite: what is wrong is planted, and is to be found"
 

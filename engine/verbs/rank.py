@@ -16,7 +16,8 @@ import msgspec
 
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
-from engine.verbs.train import StopRequest, logging_to_stdout, open_split, train_prepared
+from engine.verbs.recorded_training import open_split, train_prepared
+from engine.verbs.train import StopRequest, logging_to_stdout
 
 log = logging.getLogger("engine")
 

@@ -16,6 +16,8 @@ from tests.reference.rank_programs import run_ranks
 from tests.reference.rank_trainings import train_legs
 from tests.reference.small_training import make_run, rows_without_time, weights_digest
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-5
 STOP = 4
 """Steps: within the second of three epochs of three steps."""
@@ -53,7 +55,6 @@ def test_every_epoch_is_that_of_one_process_that_nothing_interrupted(folder: Pat
     assert_like(RunDirectory(folder / name), RunDirectory(folder / "1"))
 
 
-@pytest.mark.slow
 def test_it_goes_on_in_more_ranks_and_in_fewer(folder: Path) -> None:
     run_ranks("tests.reference.rank_trainings", 3, str(folder), "+2to3", f"3to2@{STOP}")
     run_ranks("tests.reference.rank_trainings", 2, str(folder), "+3to2")

@@ -16,6 +16,8 @@ from engine.run.events import (
     Event,
     GateJudged,
     NonFiniteFound,
+    RankFigures,
+    RanksMeasured,
     RunFailed,
     RunFinished,
     RunStarted,
@@ -79,6 +81,14 @@ def test_a_resume_drops_what_came_after_its_checkpoint() -> None:
     assert max(point.step for point in state.points) == 2 * STEPS
     assert state.ending is None
     assert state.starts == 2
+
+
+def test_what_ranks_cost_is_what_was_told_last_since_the_start() -> None:
+    first, second = (RankFigures(rank=rank, device="cpu", memory_bytes=1, cpu_s=2.0) for rank in (0, 1))
+    before = [*run_events(SPEC, AMN_HISTORY[:1]), RanksMeasured(ranks=[first, second])]
+    assert fold(before).ranks == [first, second]
+    assert fold([*before, RanksMeasured(ranks=[first])]).ranks == [first]
+    assert fold([*before, RESUMED]).ranks == [], "it may go on with fewer"
 
 
 def test_a_repeated_epoch_replaces_the_earlier_one_and_what_followed_it() -> None:

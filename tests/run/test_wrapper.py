@@ -321,3 +321,10 @@ def test_kills_for_memory_are_counted_in_either_version_of_control_groups(
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
     assert wrapper._out_of_memory_kills(tmp_path) == 3
+
+
+def test_a_rank_that_the_kernel_killed_for_memory_ran_out_of_memory_as_an_engine_does(tmp_path: Path) -> None:
+    last = "rank 1 was killed by SIGKILL"
+    assert wrapper._kind(tmp_path, 137, last, 1) == wrapper._kind(tmp_path, -9, "", 1) == "out_of_memory"
+    assert wrapper._kind(tmp_path, 137, last, 0) == "exited", "somebody killed it"
+    assert wrapper._kind(tmp_path, 139, last, 1) == "exited"

@@ -19,7 +19,7 @@ from typing import TypeVar, cast
 from engine.run.convert import ConfigError
 from engine.run.directory import Life, RunDirectory, run_names, run_number
 from engine.run.event_file import EventReader
-from engine.run.events import StepLogged
+from engine.run.events import RanksMeasured, StepLogged
 from engine.run.heads import read_head_report, read_rerank_report
 from engine.run.launch import Launch
 from engine.run.preflight import read_preflight
@@ -84,7 +84,7 @@ class Watcher:
         """Ended runs on the shelf whose record was read, in the order of reading."""
         self._turn = 0
         self.turns = 0
-        """How often anything has happened but that steps were logged: what a judgement can hang on."""
+        """How often anything has happened but steps and what they cost: what a judgement can hang on."""
         self._pass_s = PASS_S
         self._lock = threading.RLock()
         """A record may be asked for by the thread that carries an action out."""
@@ -242,7 +242,7 @@ class Watcher:
             status, reason = Status.RUNNING, ""
         view.status, view.reason = status, reason
         is_other = restarted or _known(view) != before
-        self.turns += is_other or any(not isinstance(event, StepLogged) for event in events)
+        self.turns += is_other or any(not isinstance(event, StepLogged | RanksMeasured) for event in events)
         changed = is_other or bool(events)
         view.version += changed
         return changed
