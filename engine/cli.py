@@ -25,6 +25,7 @@ VERBS = {
     "data": "Describe and import corpora.",
     "evaluate": "Evaluate a checkpoint's retrieval over a FAISS index.",
     "export": "Send what a run says to TensorBoard or MLflow.",
+    "plan": "Say what a corpus of some size needs of memory, time and disk.",
     "preflight": "Look at the data before anything is trained on them.",
     "rerank": "Fit a reranker of the first 50 candidates; judge it on other articles.",
     "scenarios": "Run trainings with a known fault, or none, to hold a diagnosis against.",

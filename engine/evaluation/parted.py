@@ -27,7 +27,7 @@ from engine.run.files import sync_folder
 from engine.run.process import identify
 
 PART_BYTES = 1 << 30
-"""Of the lists of a part, which take twice that while they grow. Smaller parts would repeat centroids more often."""
+"""Of the lists of a part, which take twice that while they grow. Smaller parts would repeat the centroids oftener."""
 ID_BYTES = 8
 """Of a chunk's number in a list."""
 _CHUNKS_AT_ONCE = 1 << 14

@@ -71,7 +71,7 @@ def test_blocks_do_not_change_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None
     queries, truths = walk([15], seed=3), np.arange(15)
     contexts = truths[:, None] + np.arange(1, 4)
     whole = search_exactly(vectors, queries, truths, contexts, k=5)
-    monkeypatch.setattr(exact_search, "_SCORES_AT_ONCE", 80)
+    monkeypatch.setattr(exact_search, "SCORES_AT_ONCE", 80)
     parts = search_exactly(vectors, queries, truths, contexts, k=5)
     assert whole.ranks.tolist() == parts.ranks.tolist()
     assert whole.top.tolist() == parts.top.tolist()
@@ -95,7 +95,7 @@ def test_blocks_of_chunks_do_not_change_what_is_found_or_how_ties_are_broken(
     whole, flat = search_exactly(vectors, queries, truths, contexts, k=k), search_flat(vectors, queries, k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact_search, "CHUNKS_AT_ONCE", at_once)
-        patch.setattr(exact_search, "_SCORES_AT_ONCE", 2 * at_once)
+        patch.setattr(exact_search, "SCORES_AT_ONCE", 2 * at_once)
         cut, cut_flat = search_exactly(vectors, queries, truths, contexts, k=k), search_flat(vectors, queries, k)
     for name in ("ranks", "ranks_with_context", "top"):
         assert np.array_equal(getattr(whole, name), getattr(cut, name)), name
