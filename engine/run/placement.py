@@ -25,7 +25,7 @@ class Placement(NamedTuple):
     node: int
     """Which one this is, from 0; the first one records."""
     meeting: str
-    """`host:port` of the first node; port 0 for whichever is free, on a single node."""
+    """`host:port` of the first node; empty on a single node, whose ranks meet in a file."""
     name: str
     """What tells this training from others that meet at the same place."""
 
@@ -47,7 +47,7 @@ def place_ranks(config: RunConfig, run_id: str, environment: Mapping[str, str]) 
         ConfigError: several nodes, and this is no job step of Slurm on as many.
     """
     if config.nodes == 1:
-        return Placement(config.nproc, 1, 0, "localhost:0", run_id)
+        return Placement(config.nproc, 1, 0, "", run_id)
     try:
         job, node = environment["SLURM_JOB_ID"], int(environment["SLURM_NODEID"])
         count, names = int(environment["SLURM_NNODES"]), environment["SLURM_JOB_NODELIST"]

@@ -18,6 +18,8 @@ from engine.run.placement import Placement
 
 LOST_EXIT = 75
 """A rank's exit code when others were lost or late: it is not the cause. EX_TEMPFAIL of sysexits.h."""
+STORE_VARIABLE = "LVM_RANKS_STORE"
+"""File in which the ranks of a single node meet."""
 REPORTS = ".ranks"
 """Folder in the run's where ranks leave why they failed, while they run."""
 
@@ -91,15 +93,16 @@ def launch_ranks(arguments: Sequence[str], placement: Placement, run_dir: Path) 
     reports = run_dir / f"{REPORTS}-{placement.node}"
     shutil.rmtree(reports, ignore_errors=True)
     if is_alone:
-        _stay_on_loopback()
+        reports.mkdir(mode=0o700)
+        _stay_on_this_machine(reports)
     config = LaunchConfig(
         min_nodes=placement.nodes,
         max_nodes=placement.nodes,
         nproc_per_node=placement.nproc,
         run_id=placement.name,
         rdzv_backend="c10d" if is_alone else "static",
-        rdzv_endpoint=placement.meeting,
-        rdzv_configs={} if is_alone else {"rank": placement.node},
+        rdzv_endpoint=str(reports / "launcher") if is_alone else placement.meeting,
+        rdzv_configs={"store_type": "file"} if is_alone else {"rank": placement.node},
         local_addr="127.0.0.1" if is_alone else None,
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=str(reports)),
@@ -133,8 +136,14 @@ def _message(report: Mapping[str, object]) -> str:
     return ""
 
 
-def _stay_on_loopback() -> None:
-    """Ranks of one node need no network; nobody else should be able to talk to them."""
+def _stay_on_this_machine(folder: Path) -> None:
+    """Ranks of one node need no network, and nobody else should be able to talk to them.
+
+    PyTorch's stores listen on every interface and know no password, and the launcher unpickles what is in its own: it
+    and the ranks meet in files of this user instead. What the ranks exchange goes over loopback.
+    """
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    os.environ[STORE_VARIABLE] = str(folder / "store")
     name = "lo0" if sys.platform == "darwin" else "lo"
     for library in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{library}_SOCKET_IFNAME", name)

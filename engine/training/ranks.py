@@ -37,6 +37,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from engine.device import collective_backend, measure_rank
 from engine.run.events import EpochRecord, RankFigures
+from engine.training.rank_launch import STORE_VARIABLE
 
 Places = NDArray[np.int64]
 
@@ -264,16 +265,25 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[ManyRanks]:
     """
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     timeout = timedelta(seconds=timeout_s)
-    launchers = distributed.TCPStore(  # type: ignore[attr-defined]  # outlives every rank
-        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), count, is_master=False, timeout=timeout
-    )
-    store = PrefixStore("ranks", launchers)
+    store = PrefixStore("ranks", _meeting(count, timeout))
     distributed.init_process_group(
         collective_backend(device), store=store, rank=rank, world_size=count, timeout=timeout
     )
     ranks = ManyRanks(rank, count, device, timeout_s, store)
     yield ranks
     ranks.leave()
+
+
+def _meeting(count: int, timeout: timedelta) -> Store:
+    """Where the ranks find each other; it outlives every one of them."""
+    file = os.environ.get(STORE_VARIABLE)
+    if file:
+        store = distributed.FileStore(file)  # type: ignore[attr-defined]
+        store.set_timeout(timeout)
+        return store
+    return distributed.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), count, is_master=False, timeout=timeout
+    )
 
 
 _MISSING = -1.0

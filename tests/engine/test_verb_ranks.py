@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -130,3 +132,36 @@ def test_nodes_that_are_started_once_each_train_together(tmp_path: Path) -> None
     assert isinstance(events[-1], RunFinished)
     assert [event.ranks for event in events if isinstance(event, RunStarted)] == [2]
     assert last_losses(run) == pytest.approx(last_losses(straight), rel=1e-5)
+
+
+def listens_at(process: subprocess.Popen[str]) -> dict[int, set[str]]:
+    """Addresses at which each process of a training is listening, by its pid."""
+    found = {}
+    for one in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            sockets = one.net_connections(kind="inet")
+            found[one.pid] = {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+    return found
+
+
+@pytest.mark.slow
+def test_ranks_of_one_node_can_be_reached_from_no_other_machine(tmp_path: Path) -> None:
+    """The launcher's own store unpickles what it is sent: whoever reached it would act as this user."""
+    run = make_run(tmp_path / "small-0001", nproc=2, epochs=200)
+    process = subprocess.Popen([*TRAIN, run.path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    seen: dict[int, set[str]] = {}
+    try:
+        for line in process.stdout:
+            seen |= listens_at(process)
+            if "epoch 2/" in line:
+                break
+        seen |= listens_at(process)
+        assert len(seen) >= 3, "the parent and two ranks"
+        assert any(seen.values()), "ranks that exchange something listen somewhere"
+        assert {address for addresses in seen.values() for address in addresses} <= {"127.0.0.1", "::1"}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        process.stdout.close()
+        assert process.wait(60) == 0
