@@ -127,7 +127,7 @@ async def test_of_the_small_charts_only_those_with_news_are_drawn_again(
 
 
 @pytest.mark.usefixtures("gated")
-async def test_x_writes_both_files_names_them_and_never_writes_over_one(runs_file: RunsFile) -> None:
+async def test_x_writes_its_files_names_them_and_never_writes_over_one(runs_file: RunsFile) -> None:
     app = open_app(runs_file)
     folder = runs_file.runs_dir / "exports"
 
@@ -136,7 +136,7 @@ async def test_x_writes_both_files_names_them_and_never_writes_over_one(runs_fil
 
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("x", "x")
-        await until(pilot, lambda: len(files()) == 4, "two exports")
+        await until(pilot, lambda: len(files()) == 6, "two exports")
         await until(pilot, lambda: len(notices(app)) >= 2, "the notices")
         for file in files():
             assert any(file.name in notice and str(folder) in notice for notice in notices(app))
