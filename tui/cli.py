@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,68 +17,24 @@ import click
 import msgspec
 
 from engine.run.convert import ConfigError
-from engine.run.directory import find_run, refuse_unsafe
-from engine.run.runs_file import RunsFile, find_runs_file, load_runs
+from engine.run.directory import find_run
 from engine.run.secrets import without_secrets
 from tui.completion import complete_evaluation, complete_fix, complete_run, complete_table, completion_command
-from tui.control.actions import Actions
 from tui.control.launcher import wait_until_ended
 from tui.control.report import status_record, status_table
 from tui.control.run_filter import parse_filter
-from tui.control.views import RunView
-from tui.control.watcher import Watcher
 from tui.examples import add_examples
+from tui.place import open_place, place_options
 from tui.text import clean
-from tui.verbs_diagnose import make_diagnose
-from tui.verbs_doctor import make_doctor
-from tui.verbs_journal import make_journal
+from tui.verbs_diagnose import diagnose_command
+from tui.verbs_doctor import doctor_command
+from tui.verbs_journal import journal_command
 from tui.verbs_keys import keys_command
-from tui.verbs_mend import make_mend
-from tui.verbs_probe import make_probe
-from tui.verbs_runs import make_archive, make_compare, make_note
+from tui.verbs_mend import mend_command
+from tui.verbs_probe import probe_command
+from tui.verbs_runs import archive_command, compare_command, note_command
 from tui.verbs_scenarios import scenarios_command
-from tui.verbs_serve import make_serve
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The runs.toml and the runs folder that a command works on."""
-
-    file: RunsFile
-    runs_dir: Path
-    readonly: bool = False
-    """No action can be taken, by option or by `[room] readonly`."""
-
-    def watcher(self) -> Watcher:
-        """A watcher that has read everything there is."""
-        watcher = Watcher(self.runs_dir, self.file.room.stall_s)
-        watcher.catch_up()
-        return watcher
-
-    def view(self, run_id: str) -> tuple[RunView, list[RunView]]:
-        """One run, by id or number, and all of them.
-
-        Raises:
-            ConfigError: there is no such run.
-        """
-        views = self.watcher().views
-        run = find_run(self.runs_dir, run_id)
-        if run.id not in views:
-            raise ConfigError(f"{run.path}: its spec.json cannot be read")
-        return views[run.id], list(views.values())
-
-    def actions(self) -> Actions:
-        """The actions, as the command line takes them."""
-        return Actions(self.file, self.runs_dir, "cli", readonly=self.readonly)
-
-    def note_outcomes(self, views: Sequence[RunView]) -> None:
-        """Write down what decisions have brought by now; where that cannot be written, say so and go on."""
-        from tui.control.outcomes import record_outcomes
-
-        try:
-            record_outcomes(self.actions(), views)
-        except OSError as error:
-            click.echo(f"warning: what was measured cannot be written down: {clean(str(error))}", err=True)
+from tui.verbs_serve import serve_command
 
 
 class _Group(click.Group):
@@ -103,40 +57,6 @@ def fail(message: str) -> NoReturn:
     """Say what is wrong on stderr and end with code 2."""
     click.echo(f"error: {clean(message)}", err=True)
     sys.exit(2)
-
-
-def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--config` and `--runs-dir`; both may also stand before its name."""
-    for option in (
-        click.option("--runs-dir", metavar="DIR", help="Folder of the runs; default: [room] runs_dir."),
-        click.option("--config", metavar="FILE", help="runs.toml; default: the one here, else the packaged one."),
-    ):
-        command = option(command)
-    return command
-
-
-def open_place(config: str | None, runs_dir: str | None, *, refuses: bool = True) -> Place:
-    """Load the configuration that a command line names.
-
-    Args:
-        config: runs.toml; None for the one here.
-        runs_dir: folder of the runs; None for the one that it names.
-        refuses: a folder that others may write in; the doctor says it in its own way.
-
-    Raises:
-        ConfigError: it cannot be used.
-    """
-    context = click.get_current_context()
-    outer = context.parent.params if context.parent else {}
-    file = load_runs(find_runs_file(config or outer.get("config")))
-    chosen = runs_dir or outer.get("runs_dir")
-    if chosen and Path(chosen).exists() and not Path(chosen).is_dir():
-        raise ConfigError(f"--runs-dir {chosen}: not a folder. Name the folder that holds the runs, or a new one.")
-    runs = Path(chosen).absolute() if chosen else file.runs_dir
-    if refuses and runs.exists():
-        refuse_unsafe(runs)
-    given = context.find_root().params.get("readonly", False)
-    return Place(file, runs, readonly=given or file.room.readonly)
 
 
 @click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -369,16 +289,16 @@ def clean_lines(log: Path) -> str:
     return without_secrets("".join(clean(line) + "\n" for line in lines))
 
 
-main.add_command(make_diagnose(place_options, open_place))
-main.add_command(make_doctor(place_options, partial(open_place, refuses=False)))
+main.add_command(diagnose_command)
+main.add_command(doctor_command)
 main.add_command(keys_command)
-main.add_command(make_journal(place_options, open_place))
-main.add_command(make_mend(place_options, open_place))
-main.add_command(make_probe(place_options, open_place))
-main.add_command(make_note(place_options, open_place))
-main.add_command(make_archive(place_options, open_place))
-main.add_command(make_compare(place_options, open_place))
-main.add_command(make_serve(place_options, open_place))
+main.add_command(journal_command)
+main.add_command(mend_command)
+main.add_command(probe_command)
+main.add_command(note_command)
+main.add_command(archive_command)
+main.add_command(compare_command)
+main.add_command(serve_command)
 main.add_command(scenarios_command)
 main.add_command(completion_command)
 add_examples(main)

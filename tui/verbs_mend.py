@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from tui.completion import complete_run
+from tui.place import open_place, place_options
 from tui.text import clean
 
-if TYPE_CHECKING:
-    from tui.cli import Place
 
-Command = Callable[..., Any]
-OpenPlace = Callable[[str | None, str | None], "Place"]
+@click.command("mend")
+@place_options
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and stop there.")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run)
+def mend_command(config: str | None, runs_dir: str | None, run_id: str, dry_run: bool) -> None:
+    """Apply the remedy of what `lvm-tui diagnose` names first; prints the child's id where it restarts.
 
-
-def make_mend(place_options: Callable[[Command], Command], open_place: OpenPlace) -> click.Command:
-    """The command `mend`, with the options that every command has.
-
-    Args:
-        place_options: adds `--config` and `--runs-dir` to a command.
-        open_place: loads what these name.
+    Exit codes: 0 applied, 2 there is nothing that could be.
     """
+    from tui.control.mending import carry_out, check_mend
 
-    @click.command("mend")
-    @place_options
-    @click.option("--dry-run", is_flag=True, help="Say what would happen, and stop there.")
-    @click.argument("run_id", metavar="ID", shell_complete=complete_run)
-    def mend_command(config: str | None, runs_dir: str | None, run_id: str, dry_run: bool) -> None:
-        """Apply the remedy of what `lvm-tui diagnose` names first; prints the child's id where it restarts.
-
-        Exit codes: 0 applied, 2 there is nothing that could be.
-        """
-        from tui.control.mending import carry_out, check_mend
-
-        place = open_place(config, runs_dir)
-        run, views = place.view(run_id)
-        actions = place.actions()
-        plan = check_mend(actions, run, views)
-        how = actions.how_started(plan.restart.config) if plan.restart is not None else []
-        for line in [*plan.lines(), *how]:
-            click.echo(clean(line), err=not dry_run)
-        if not dry_run:
-            child = carry_out(plan, run, actions)
-            if child:
-                click.echo(child)
-
-    return mend_command
+    place = open_place(config, runs_dir)
+    run, views = place.view(run_id)
+    actions = place.actions()
+    plan = check_mend(actions, run, views)
+    how = actions.how_started(plan.restart.config) if plan.restart is not None else []
+    for line in [*plan.lines(), *how]:
+        click.echo(clean(line), err=not dry_run)
+    if not dry_run:
+        child = carry_out(plan, run, actions)
+        if child:
+            click.echo(child)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -13,50 +12,38 @@ import msgspec
 from engine.run.convert import ConfigError
 from engine.run.directory import RunDirectory
 from tui.completion import complete_run
+from tui.place import Place, open_place, place_options
 from tui.text import clean
 
 if TYPE_CHECKING:
-    from tui.cli import Place
     from tui.control.probe.record import ProbeReport
     from tui.control.views import RunView
 
-Command = Callable[..., Any]
-OpenPlace = Callable[[str | None, str | None], "Place"]
 POLL_S = 0.2
 
 
-def make_probe(place_options: Callable[[Command], Command], open_place: OpenPlace) -> click.Command:
-    """The command `probe`, with the options that every command has.
+@click.command("probe")
+@place_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run)
+def probe_command(config: str | None, runs_dir: str | None, as_json: bool, run_id: str) -> None:
+    """Train every fix of the ladder up to the gate, evaluate each, and rank them.
 
-    Args:
-        place_options: adds `--config` and `--runs-dir` to a command.
-        open_place: loads what these name.
+    Waits for a probe that is under way, else starts one, which takes up what an earlier one has found. Ctrl+C ends
+    the waiting, not the probe. Exit codes: 0 a fix is recommended, 1 none helps, 2 could not.
     """
+    from tui.control.probe.report import closing_lines, table_lines
 
-    @click.command("probe")
-    @place_options
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-    @click.argument("run_id", metavar="ID", shell_complete=complete_run)
-    def probe_command(config: str | None, runs_dir: str | None, as_json: bool, run_id: str) -> None:
-        """Train every fix of the ladder up to the gate, evaluate each, and rank them.
-
-        Waits for a probe that is under way, else starts one, which takes up what an earlier one has found. Ctrl+C ends
-        the waiting, not the probe. Exit codes: 0 a fix is recommended, 1 none helps, 2 could not.
-        """
-        from tui.control.probe.report import closing_lines, table_lines
-
-        place = open_place(config, runs_dir)
-        run, _ = place.view(run_id)
-        report = _wait(place, run)
-        if as_json:
-            click.echo(msgspec.json.encode(report))
-        else:
-            click.echo("\n".join(map(clean, [*table_lines(report), *closing_lines(report)])))
-        if report.state != "done":
-            raise ConfigError(f"{run.id}: the probe ended before its time; the same command goes on with it.")
-        sys.exit(0 if report.fix else 1)
-
-    return probe_command
+    place = open_place(config, runs_dir)
+    run, _ = place.view(run_id)
+    report = _wait(place, run)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        click.echo("\n".join(map(clean, [*table_lines(report), *closing_lines(report)])))
+    if report.state != "done":
+        raise ConfigError(f"{run.id}: the probe ended before its time; the same command goes on with it.")
+    sys.exit(0 if report.fix else 1)
 
 
 def _wait(place: Place, run: RunView) -> ProbeReport:
