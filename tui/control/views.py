@@ -60,6 +60,8 @@ class RunView:
     """Share of the events that has been read."""
     version: int = 0
     """Grows with every change, so that only what changed is drawn."""
+    turn: int = 0
+    """Grows with every change but logged steps and what they cost, so that lists of many runs need not follow these."""
     brief: Brief | None = None
     """What lists say of an ended run, so that a folder of thousands need not be read for it; None for any other."""
     read_in: Callable[[RunView], None] | None = None

@@ -242,9 +242,9 @@ class Watcher:
             status, reason = Status.RUNNING, ""
         view.status, view.reason = status, reason
         is_other = restarted or _known(view) != before
-        self.turns += is_other or any(not isinstance(event, StepLogged | RanksMeasured) for event in events)
+        is_turn = is_other or any(not isinstance(event, StepLogged | RanksMeasured) for event in events)
         changed = is_other or bool(events)
-        view.version += changed
+        view.version, view.turn, self.turns = view.version + changed, view.turn + is_turn, self.turns + is_turn
         return changed
 
     def _take_in_files(self, view: RunView, look: _Look) -> None:

@@ -46,7 +46,7 @@ class DecisionTreePane(Pane):
         self.query_one(PlaybookTree).use_ascii(plain)
 
     def depends_on(self, scene: Scene) -> Hashable:
-        return scene.tick, scene.piloted, scene.holder
+        return super().depends_on(scene), scene.piloted, scene.holder
 
     def show(self, scene: Scene) -> None:
         tree = self.query_one(PlaybookTree)

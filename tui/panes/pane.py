@@ -85,7 +85,8 @@ class Pane(Vertical):
 
     def depends_on(self, scene: Scene) -> Hashable:
         """What of the scene this pane shows; it is drawn again only when this changes."""
-        return scene.tick
+        selected = scene.selected
+        return scene.turn, selected and (selected.id, selected.version)
 
     def show(self, scene: Scene) -> None:
         """Draw the scene."""

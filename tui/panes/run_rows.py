@@ -59,7 +59,7 @@ class Rows:
         for view in views:
             run_id = view.id
             is_named = (run_id == listing.reference, run_id in listing.marked, run_id in undone)
-            key = (view, view.version, is_named, listing.wanted, plain)
+            key = (view, view.turn, is_named, listing.wanted, plain)
             known_key, moment, row = self._made.get(run_id, (None, "", None))
             if self._minute != was_minute:  # its age in words changes without anything being new of it
                 known_key = known_key if moment == (moment := age(age_s(view, now))) else None

@@ -107,7 +107,7 @@ class RunsPane(Pane):
 
     def depends_on(self, scene: Scene) -> Hashable:
         selected = scene.selected.id if scene.selected else ""
-        return scene.tick, selected, self.listing, self.size.width, int(scene.now // 60)
+        return scene.turn, selected, self.listing, self.size.width, int(scene.now // 60)
 
     def focus_inside(self) -> None:
         """To the list, not to the line that is hidden above it."""

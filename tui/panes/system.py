@@ -34,7 +34,7 @@ class SystemPane(Pane):
             yield SteadyText()
 
     def depends_on(self, scene: Scene) -> Hashable:
-        return scene.usage, scene.tick
+        return scene.usage, scene.turn
 
     def show(self, scene: Scene) -> None:
         self.query_one(SteadyText).show(lines(*self._rows(scene)))
