@@ -45,7 +45,7 @@ from tui.text import clean, shorten
 POLL_S = 0.5
 """Two looks a second: what a person can follow, at a fraction of a percent of a core."""
 CATCH_UP_S = 0.03
-"""Between looks while a long record is being read, so that keys are heard meanwhile."""
+"""Between two goes at records that take long to read, so that keys are heard meanwhile."""
 STILL_S = 5.0
 """Where no run is alive, ages and the machine's figures are all that moves: they need not move twice a second."""
 USAGE_S = 2.0
@@ -84,6 +84,7 @@ class RoomApp(Settled, Remembering, Looking):
         self.memory = memory
         self.selected_id = ""
         self._tick = 0
+        self._is_catching_up = False
         self._problem = ""
         self._news, self._keeper = News(self.watcher, self.actions.journal), OutcomeKeeper()
         self.announcer = Announcer(self, self._news)
@@ -123,8 +124,23 @@ class RoomApp(Settled, Remembering, Looking):
         followed = self._room.followed(self.pilot.followed(self.selected_id), self.watcher.views)
         self._tick, self.selected_id = self._tick + (followed != self.selected_id), followed
         self.show_scene()
-        if any(view.catching_up for view in self.watcher.views.values()):
-            self.set_timer(CATCH_UP_S, self.poll)
+        if not self._is_catching_up and self._has_more:
+            self._is_catching_up = True
+            self.set_timer(CATCH_UP_S, self.catch_up)
+
+    def catch_up(self) -> None:
+        """Read on. What is found is shown with the next look, which comes soon, or at once where it was the last."""
+        self._tick += self._news.poll()
+        if self._has_more:
+            self.set_timer(CATCH_UP_S, self.catch_up)
+        else:
+            self._is_catching_up = False
+            self.poll()
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether records on disk have not been read to their ends."""
+        return any(view.catching_up for view in self.watcher.views.values())
 
     def show_scene(self) -> None:
         """Hand the moment down to the panes. Only the clock moves where nothing else has."""

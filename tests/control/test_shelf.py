@@ -265,3 +265,20 @@ def test_a_run_in_another_folder_of_the_same_name_is_another(runs_dir: Path, tmp
     watcher = Watcher(tmp_path / "other", 60.0, Shelf(tmp_path / "other"))
     watcher.catch_up()
     assert len(watcher.views["amn-0002"].curve) == 1
+
+
+def test_what_could_not_be_put_while_another_room_wrote_is_put_later(runs_dir: Path) -> None:
+    shelved(runs_dir)
+    shelf = Shelf(runs_dir)
+    with sqlite3.connect(shelf.file) as emptied:
+        emptied.execute("DELETE FROM run")
+    busy = sqlite3.connect(shelf.file, isolation_level=None)
+    busy.execute("BEGIN EXCLUSIVE")
+    watcher = Watcher(runs_dir, 60.0, Shelf(runs_dir))
+    watcher.catch_up()
+    assert all(view.brief is not None for view in watcher.views.values())
+    busy.execute("ROLLBACK")
+    busy.close()
+    assert Shelf(runs_dir).entries() == {}
+    watcher.poll()
+    assert len(Shelf(runs_dir).entries()) == 6

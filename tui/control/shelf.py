@@ -26,7 +26,7 @@ from tui.control.marks import FullMark, Mark
 
 FORMAT = 1
 """Of an entry; raised when its meaning changes. Another version of the program makes its own entries."""
-_WAIT_S = 0.2
+_WAIT_S = 0.05
 """For another room that writes at this moment."""
 
 
@@ -75,19 +75,21 @@ class Shelf:
             return {}
         return found
 
-    def put(self, entries: Mapping[str, Entry]) -> None:
-        """Put entries there, or replace them, all at once."""
+    def put(self, entries: Mapping[str, Entry]) -> bool:
+        """Put entries there, or replace them, all at once; False where another room is at it, and later may do."""
         if self._readonly or not entries:
-            return
+            return True
         rows = [(run_id, self._made_by, _encoder.encode(entry)) for run_id, entry in entries.items()]
         try:
             with closing(self._open("rwc")) as shelf, shelf:
                 shelf.executemany("INSERT OR REPLACE INTO run VALUES (?, ?, ?)", rows)
         except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError):  # damaged, and not only in use or without room
-                self._throw_away()
+            if isinstance(error, sqlite3.OperationalError):  # in use, or without room
+                return False
+            self._throw_away()
         except OSError:
-            pass
+            return False
+        return True
 
     def forget(self, run_ids: set[str]) -> None:
         """Let go of runs that are gone."""

@@ -80,6 +80,8 @@ class Watcher:
         self._looks: dict[str, _Look] = {}
         self._shelf = shelf
         self._shelved: dict[str, Entry] | None = None
+        self._to_put: dict[str, Entry] = {}
+        """Entries that are not on the shelf yet."""
         self._at_hand: list[str] = []
         """Ended runs on the shelf whose record was read, in the order of reading."""
         self._turn = 0
@@ -269,11 +271,10 @@ class Watcher:
         """Keep briefs of runs that have ended; let go of what was longest not asked for."""
         if self._shelf is None:
             return
-        entries = {}
         for run_id, view in settled.items():
             look = self._looks[run_id]
             view.read_in, view.brief = self._read_in, brief_of(view)
-            entries[run_id] = Entry(
+            self._to_put[run_id] = Entry(
                 mark=look.mark,
                 full_mark=look.full_mark,
                 spec=view.spec,
@@ -285,7 +286,8 @@ class Watcher:
                 brief=view.brief,
             )
             self._at_hand = [known for known in self._at_hand if known != run_id] + [run_id]
-        self._shelf.put(entries)
+        if self._shelf.put(self._to_put):
+            self._to_put = {}
         kept = 0
         for place, run_id in enumerate(reversed(self._at_hand)):
             view = self.views[run_id]
