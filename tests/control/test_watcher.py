@@ -164,6 +164,24 @@ def test_an_evaluation_that_arrives_is_seen(recorded_runs: Path) -> None:
     assert list(watcher.views["mamba_s-0001"].evals) == ["smoke-e0006"]
 
 
+def test_an_evaluation_by_hand_is_seen_while_the_run_goes_on(
+    recorded_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it shows in the run's own folder, which is all that is looked at where nothing else happens."""
+    monkeypatch.setattr("tui.control.marks.SETTLED_NS", 0)
+    run = RunDirectory(recorded_runs / "mamba_s-0001")
+    run.evals.mkdir()
+    lock = take_lock(run.lock_file)
+    assert lock is not None
+    watcher = watch(recorded_runs)
+    watcher.poll()
+    assert not watcher.poll()
+    (run.evals / "smoke-e0006.json").write_bytes(msgspec.json.encode(eval_report("smoke-e0006", epoch=6)))
+    assert watcher.poll()
+    assert list(watcher.views[run.id].evals) == ["smoke-e0006"]
+    os.close(lock)
+
+
 def test_the_status_record_has_exactly_the_documented_keys(watcher: Watcher) -> None:
     record = status_record(list(watcher.views.values()))
     assert set(record) == {"schema", "runs"}

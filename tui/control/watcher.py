@@ -51,6 +51,8 @@ class _Look:
     folder: str
     mark: Mark = NO_MARK
     full_mark: FullMark = ()
+    evals_ns: int = 0
+    """When the folder of evaluations changed last, which the mark does not tell."""
     is_settled: bool = False
     """It has ended and was read: nothing is new before its marks are."""
     reader: EventReader | None = None
@@ -197,9 +199,11 @@ class Watcher:
         if not view.is_read:
             self._begin_anew(view, look)
         view.brief = None
-        changed = self._take_in(view, look, is_fresh=mark != look.mark or not is_old(mark) or look.is_settled)
+        evals_ns = written_ns(view.directory.evals)
+        is_fresh = mark != look.mark or not is_old(mark) or evals_ns != look.evals_ns or look.is_settled
+        changed = self._take_in(view, look, is_fresh=is_fresh)
         is_busy = view.status.is_alive or view.catching_up or any(job.is_busy for job in view.jobs.values())
-        look.mark, look.full_mark = mark, full_mark
+        look.mark, look.full_mark, look.evals_ns = mark, full_mark, evals_ns
         has_ended = not is_busy and view.status is not Status.QUEUED
         look.is_settled = has_ended and bool(full_mark) and is_old(mark)
         return changed
