@@ -110,7 +110,7 @@ def look_at_disk(runs_dir: Path) -> Finding:
     """What is left for checkpoints."""
     existing = next(path for path in (runs_dir, *runs_dir.parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    told = f"{free / (1 << 30):.1f} GB left at {existing}"
+    told = f"{free / (1 << 30):.1f} GiB left at {existing}"
     verdict: Verdict = "failed" if free < NO_DISK else "warning" if free < LITTLE_DISK else "ok"
     return Finding(verdict, "disk", told, "" if verdict == "ok" else "make room, or name another [room] runs_dir")
 

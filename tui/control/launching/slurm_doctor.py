@@ -159,7 +159,7 @@ def _judge(
 def _judge_nonce(what: str, nonce: str, report: _NodeReport) -> Finding:
     if report.nonce != nonce:
         return Finding("failed", what, f"holds another job's report ({report.nonce})", "ask again")
-    return Finding("ok", what, f"what {report.host} writes is read here; {report.disk_free / (1 << 30):.1f} GB left")
+    return Finding("ok", what, f"what {report.host} writes is read here; {report.disk_free / (1 << 30):.1f} GiB left")
 
 
 def judge_versions(what: str, here: Mapping[str, str], there: Mapping[str, str]) -> Finding:
