@@ -60,6 +60,17 @@ class VirtualLog(FileView):
     """Whether only lines that match the search are shown."""
 
     @dataclass
+    class Sought(Message):
+        """What is searched for, or whether it hides the other lines, has changed."""
+
+        log: VirtualLog
+
+        @property
+        def control(self) -> VirtualLog:
+            """The log that it is about."""
+            return self.log
+
+    @dataclass
     class LineOpened(Message):
         """Someone wants something of a line: to see it whole, a copy of it, or where it is in the chart."""
 
@@ -200,6 +211,7 @@ class VirtualLog(FileView):
             if not self.follow:
                 self._place(self._rows.row_of(top))
         self.refresh()
+        self.post_message(self.Sought(self))
 
     def _forget_lines(self) -> None:
         super()._forget_lines()
@@ -213,6 +225,7 @@ class VirtualLog(FileView):
         num_matches = 0 if self._rows is None else self._rows.find(text)
         self._fit()
         self.refresh()
+        self.post_message(self.Sought(self))
         return num_matches
 
     def _go(self, found: Found | None, what: str) -> None:
