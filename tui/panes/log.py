@@ -85,6 +85,11 @@ class LogPane(Pane):
         super().on_mount()
         self.watch(self.log_view, "wrap", self._retitle, init=False)
 
+    def watch_plain(self, plain: bool) -> None:
+        """ASCII for the lines as well."""
+        super().watch_plain(plain)
+        self.log_view.plain = plain
+
     @property
     def log_view(self) -> VirtualLog:
         """The view of the file."""
