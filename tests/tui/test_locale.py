@@ -38,5 +38,6 @@ def test_a_process_knows_the_locale_it_was_started_in_whatever_python_makes_of_i
 ) -> None:
     others = {name: value for name, value in os.environ.items() if name != "LANG" and not name.startswith("LC_")}
     asked = "import os; from tui.cli import wants_ascii; print(wants_ascii(os.environ))"
-    done = subprocess.run([sys.executable, "-c", asked], env=others | locale, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", asked]
+    done = subprocess.run(command, env=others | locale, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(expected)
