@@ -173,7 +173,8 @@ async def test_the_strip_never_shows_a_part_of_a_number_and_keeps_the_eta_before
     async with app.run_test(size=(200, 24)) as pilot:
         await pilot.pause()
         scene = app.scene
-        assert scene is not None and scene.selected is not None
+        assert scene is not None
+        assert scene.selected is not None
         run = replace(scene.selected, status=Status.RUNNING, reason="")
         strip = app.screen.query_one(StatusStrip)
         app.screen.set_reactive(RoomScreen.scene, None)
