@@ -21,6 +21,7 @@ from engine.run.directory import find_run
 from engine.run.secrets import without_secrets
 from tui.completion import complete_evaluation, complete_fix, complete_run, complete_table, completion_command
 from tui.control.launcher import wait_until_ended
+from tui.control.launching.machine_doctor import locale_of
 from tui.control.report import status_record, status_table
 from tui.control.run_filter import parse_filter
 from tui.examples import add_examples
@@ -49,7 +50,7 @@ class _Group(click.Group):
 
 def wants_ascii(environment: Mapping[str, str]) -> bool:
     """Whether the locale is set, and to one without Unicode. An unset one says nothing of the terminal."""
-    locale = next((value for key in ("LC_ALL", "LC_CTYPE", "LANG") if (value := environment.get(key))), "")
+    locale = locale_of(environment)
     return bool(locale) and "utf" not in locale.lower()
 
 

@@ -36,6 +36,27 @@ _INVISIBLE: Final = re.compile(
 )
 # no mark stands below U+0300, so a shorter run of such characters cannot hold too many marks
 _MAYBE_MARKS: Final = re.compile(f"[^\x00-\u02ff]{{{MAX_MARKS + 1}}}")
+_ASCII: Final = str.maketrans(
+    {
+        "≥": ">=",
+        "≤": "<=",
+        "→": "->",
+        "×": "x",
+        "±": "+-",
+        "·": ".",
+        "▸": ">",
+        "Δ": "diff",
+        "τ": "tau",
+        "λ": "lambda",
+        "–": "-",
+        "│": "|",
+        "ŷ": "y^",
+        "…": "...",
+        "■": "#",
+        "─": "-",
+        "┄": "-",
+    }
+)
 
 
 def clean(s: str | bytes) -> str:
@@ -75,6 +96,11 @@ def ui_text(s: str | bytes, style: str = "", *, multiline: bool = False) -> Cont
     text = s.decode("utf-8", "replace") if isinstance(s, bytes) else s
     cleaned = "\n".join(clean(line) for line in text.split("\n")) if multiline else clean(text)
     return Content.styled(cleaned, style) if style else Content(cleaned)
+
+
+def in_ascii(text: str) -> str:
+    """A text for terminals that know nothing else: what has no stand-in becomes a question mark."""
+    return text if text.isascii() else text.translate(_ASCII).encode("ascii", "replace").decode()
 
 
 def shorten(text: str, width: int) -> str:

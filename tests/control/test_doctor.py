@@ -117,6 +117,7 @@ def test_a_cluster_that_is_not_there_fails_at_its_first_question(
     monkeypatch.setenv("PATH", str(tmp_path))
     (found,) = examine_slurm("lab", LauncherConfig(kind="slurm"), tmp_path)
     assert (found.verdict, found.what, found.why) == ("failed", "lab: controller", "sbatch is not installed here")
+    assert "on the PATH" in found.mend, "whether a cluster is up is another question"
 
 
 def test_a_folder_outside_the_shared_one_fails_whatever_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,6 +281,12 @@ def test_status_has_a_column_for_jobs_where_there_is_one(room: Actions, fake: Fa
     assert "JOB" in head.split()
     assert "lab 12 PENDING Resources" in line
     assert "JOB" not in status_table(views[:1])[0].split()
+    fake("squeue", f"echo 'error: {'no route to the controller, ' * 20}' >&2; exit 1")
+    watcher = Watcher(room.runs_dir, 120.0)
+    watcher.catch_up()
+    table = status_table(list(watcher.views.values()))
+    assert "no route" in table[2]
+    assert max(map(len, table)) < 160, "what a scheduler says does not push the other columns away"
 
 
 def test_a_plan_says_the_command_that_will_be_run(room: Actions) -> None:

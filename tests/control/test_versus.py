@@ -73,7 +73,7 @@ def test_costs_are_ratios_and_a_dash_where_nobody_recorded_them() -> None:
     found = cells(small, large)
     assert found["parameters"] == (("4.90 M", "2.45 M"), ("x2.00", ""))
     assert found["trained for"] == (("6m", "4m"), ("x1.50", ""))
-    assert found["peak memory"] == (("1.50 GB", "-"), ("", ""))
+    assert found["peak memory"] == (("1.50 GiB", "-"), ("", ""))
 
 
 def test_only_settings_that_differ_are_listed_unless_all_are_wanted() -> None:

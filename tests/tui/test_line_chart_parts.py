@@ -292,6 +292,19 @@ def test_a_legend_gives_up_the_title_before_the_values() -> None:
     assert fitted(20) == "● mam 0.5  ◆ amn 0.25"[:20] or len(fitted(20)) <= 20
 
 
+def test_a_legend_at_the_cursor_gives_up_the_dashes_before_it_gives_up_where_that_is() -> None:
+    """Values of epoch 1 without a word of it read as the last ones."""
+    traces = [prepare(Series("mamba_s", [1, 2], [0.5, 0.6])), prepare(Series("amn", [1, 2], [0.25, 0.3], 1))]
+
+    def fitted(width: int) -> str:
+        (runs,) = legend(Plot(traces, title="val_cosine", x_label="epoch", cursor_x=1.0), width)
+        return "".join(text for text, _ in runs)
+
+    assert fitted(38) == "epoch 1  ●━━ mamba_s 0.5  ◆╌╌ amn 0.25"
+    assert fitted(37) == fitted(34) == "epoch 1  ● mamba_s 0.5  ◆ amn 0.25"
+    assert fitted(33) == "● mamba_s 0.5  ◆ amn 0.25"
+
+
 def test_a_column_of_the_picture_stands_for_an_x() -> None:
     plot = cosine_plot()
     assert x_at(plot, 80, 16, 0) == 1

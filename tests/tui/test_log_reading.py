@@ -167,6 +167,47 @@ async def test_a_short_log_is_searched_while_it_is_typed_and_escape_undoes(runs_
         assert [row for row in rows(log) if row] == ["two"], "what was filtered before"
 
 
+async def test_a_plain_room_shows_its_log_in_ascii_and_searches_and_copies_it_as_it_is(runs_file: RunsFile) -> None:
+    run = missed_mamba(Path(runs_file.runs_dir))
+    run.log_file.write_text("one\nmargin 0.2 \u2265 0.1, \u00e9t\u00e9\n")
+    app = RoomApp(runs_file, runs_file.runs_dir, plain=True)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.press("5")
+        log = app.screen.query_one(LogPane).log_view
+        assert [row for row in rows(log) if row] == ["one", "margin 0.2 >= 0.1, ?t?"]
+        assert log.search("\u2265 0.1") == 1
+        await pilot.press("y")
+        await pilot.pause()
+        assert app.clipboard == "margin 0.2 \u2265 0.1, \u00e9t\u00e9"
+        log.plain = False
+        await pilot.pause()
+        assert "\u2265" in "".join(rows(log))
+
+
+async def test_the_title_says_at_once_what_is_found_and_no_more_once_the_search_has_ended(
+    runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = missed_mamba(Path(runs_file.runs_dir))
+    run.log_file.write_text("one\ntwo\nthree\nERROR four\n")
+    app = RoomApp(runs_file, runs_file.runs_dir)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.press("5")
+        monkeypatch.setattr(app, "poll", lambda: None)  # nothing is drawn anew because time goes by
+        pane = app.screen.query_one(LogPane)
+        for keys, said in (
+            (("ampersand", *"t", "enter"), "2 shown"),
+            (("e",), "2 found"),
+            (("escape",), ""),
+            (("w",), "wrapped"),
+            (("w", "slash", *"nowhere", "enter"), "0 found"),
+        ):
+            await pilot.press(*keys)
+            await pilot.pause()
+            title = str(pane.border_title)
+            assert said in title, keys
+            assert sum(word in title for word in ("found", "shown", "wrapped")) == bool(said), keys
+
+
 @pytest.mark.parametrize(
     ("line", "place"),
     [

@@ -19,6 +19,7 @@ from tui.panes.gates import GatesPane
 from tui.panes.preflight import PreflightPane
 from tui.panes.status_strip import StatusStrip
 from tui.screens.confirm import ConfirmScreen
+from tui.screens.room import RoomScreen
 from tui.widgets.steady_text import SteadyText
 
 
@@ -161,3 +162,32 @@ async def test_an_undo_leaves_room_for_the_state(runs_file: RunsFile, size: tupl
         assert "FINISHED" in words[: size[0]]
         assert "MISSED" in words[: size[0]]
         assert (title[:20] in words) is named
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_strip_never_shows_a_part_of_a_number_and_keeps_the_eta_before_what_bounds_it(
+    runs_file: RunsFile,
+) -> None:
+    """`AMN 0` of `AMN 0.565`, cut off by the edge, reads as a number of its own."""
+    app = open_app(runs_file)
+    async with app.run_test(size=(200, 24)) as pilot:
+        await pilot.pause()
+        scene = app.scene
+        assert scene is not None
+        assert scene.selected is not None
+        run = replace(scene.selected, status=Status.RUNNING, reason="")
+        strip = app.screen.query_one(StatusStrip)
+        app.screen.set_reactive(RoomScreen.scene, None)
+        told = replace(scene, selected=run, unread=12)
+        strip.scene = told
+        whole = str(strip.render()).split()
+        assert {"floor", "eta", "AMN"} <= {*whole}
+        for width in range(130, 29, -4):
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            strip.scene = replace(told)
+            words = str(strip.render())
+            assert len(words) <= max(width - 2, 27), width
+            assert all(word in {*whole, "!12", "@2"} for word in words.split()), words
+            assert ("eta" in words) or "AMN" not in words, words
+            assert width < 80 or "eta" in words, words

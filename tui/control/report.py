@@ -12,10 +12,11 @@ from engine.run.launch import JobSeen
 from engine.run.settings import Gate
 from tui.control.timeline import timeline
 from tui.control.views import RunView
+from tui.text import shorten
 
 STATUS_SCHEMA = 1
-TABLE_NOTE = 40
-"""Characters of a note that a line of the table has; the record has all."""
+TABLE_NOTE, TABLE_JOB = 40, 60
+"""Characters of a note, and of what is known of a job, that a line of the table has; the record has all."""
 
 
 def status_record(views: Sequence[RunView]) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def status_table(views: Sequence[RunView]) -> list[str]:
                 number(run["best_val_cosine"]),
                 gates or "-",
                 duration(run["eta_s"]),
-                *((_job_words(run),) * has_jobs),
+                *((shorten(_job_words(run), TABLE_JOB),) * has_jobs),
                 run["parent"] or "-",
                 run["note"][:TABLE_NOTE] or "-",
             )

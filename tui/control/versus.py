@@ -166,7 +166,7 @@ def _rows(runs: Sequence[RunView], reference: RunView) -> Iterator[Row]:
         ("parameters", lambda view: view.state.started.num_parameters if view.state.started else None, _millions),
         ("an epoch takes", lambda view: view.state.epoch_s, duration),
         ("trained for", lambda view: sum(row.time or 0.0 for row in view.state.epochs) or None, duration),
-        ("peak memory", lambda view: (view.life.exit.maxrss_bytes or None) if view.life.exit else None, _gigabytes),
+        ("peak memory", lambda view: (view.life.exit.maxrss_bytes or None) if view.life.exit else None, _gibibytes),
     )
     for label, get, tell in costs:
         yield _cost_row(label, runs, reference, get, tell)
@@ -231,5 +231,5 @@ def _millions(value: float | None) -> str:
     return "-" if value is None else f"{value / 1e6:.2f} M"
 
 
-def _gigabytes(value: float | None) -> str:
-    return "-" if value is None else f"{value / (1 << 30):.2f} GB"
+def _gibibytes(value: float | None) -> str:
+    return "-" if value is None else f"{value / (1 << 30):.2f} GiB"

@@ -80,6 +80,16 @@ class LogPane(Pane):
         yield VirtualLog(hide=secrets_hider())
         yield SearchBar()
 
+    def on_mount(self) -> None:
+        """Say how the log is shown, as that changes."""
+        super().on_mount()
+        self.watch(self.log_view, "wrap", self._retitle, init=False)
+
+    def watch_plain(self, plain: bool) -> None:
+        """ASCII for the lines as well."""
+        super().watch_plain(plain)
+        self.log_view.plain = plain
+
     @property
     def log_view(self) -> VirtualLog:
         """The view of the file."""
@@ -165,6 +175,10 @@ class LogPane(Pane):
         """Say at once that the view no longer follows, or does again."""
         self._retitle()
 
+    def on_virtual_log_sought(self) -> None:
+        """Say at once how many lines are found or shown, also where Escape or another key ends a search."""
+        self._retitle()
+
     def on_virtual_log_noticed(self, event: VirtualLog.Noticed) -> None:
         """The file was replaced, or nothing further was found."""
         self.set_subtitle(event.text)
@@ -172,6 +186,6 @@ class LogPane(Pane):
     def _retitle(self) -> None:
         view = self.log_view
         state = "FOLLOW" if view.follow else f"PAUSED +{view.unseen}"
-        matches = f"  {view.num_matches} {'shown' if view.filtering else 'found'}" if view.num_matches else ""
+        matches = f"  {view.num_matches} {'shown' if view.filtering else 'found'}" if view.sought else ""
         wrap = "  wrapped" if view.wrap else ""
         self.set_title(f"{state}  {view.line_count} lines{matches}{wrap}  {self._run_id}" if self._run_id else "")

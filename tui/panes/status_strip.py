@@ -24,6 +24,12 @@ _LABELS_FROM_WIDTH = 110
 _HEADING_FROM_WIDTH = 200
 """Narrower ones leave out where val_cosine is heading: the decision tree says it."""
 
+_PADDING = 2
+"""Cells beside the line."""
+
+_REASON_CHARS = 12
+"""A reason of which there is less to be seen is left out."""
+
 _FIX_CHARS = 32
 """Of a fix's title: the state behind it matters more."""
 
@@ -42,26 +48,48 @@ class StatusStrip(SteadyText):
         """Draw with other characters."""
         self.watch_scene(self.scene)
 
+    def on_resize(self) -> None:
+        """Say more, or less."""
+        self.watch_scene(self.scene)
+
     def watch_scene(self, scene: Scene | None) -> None:
         """Draw the moment."""
         if scene is not None:
-            gap = " " if self._is_narrow else "  "
-            self.show(Content(gap).join(self._parts(scene)), layout=False)
+            self.show(self._line(scene), layout=False)
 
-    @property
-    def _is_narrow(self) -> bool:
-        return self.app.size.width < _LABELS_FROM_WIDTH
+    def _line(self, scene: Scene) -> Content:
+        """The line in the fullest form there is room for; a number that does not fit is left out, for half of one lies.
 
-    def _parts(self, scene: Scene) -> Iterator[Content]:
-        is_narrow = self._is_narrow
+        Where even the names of the numbers gone is not enough, those that bound val_cosine go first.
+        """
+        run, room = scene.selected, self.app.size.width - _PADDING
+        is_narrow = self.app.size.width < _LABELS_FROM_WIDTH
+        tries = ((is_narrow, True), (True, True), (True, False))
+        for is_narrow, has_bounds in tries:
+            gap = " " if is_narrow else "  "
+            head = [*self._head(scene, is_narrow=is_narrow)]
+            tail = [] if run is None else [*self._numbers(scene, run, is_narrow=is_narrow, has_bounds=has_bounds)]
+            line = Content(gap).join([*head, *tail])
+            if line.cell_length <= room:
+                break
+        while tail and line.cell_length > room:
+            tail.pop()
+            line = Content(gap).join([*head, *tail])
+        left = room - line.cell_length - len(gap)
+        reason = "" if run is None or not tail else self._reason(run)
+        if reason and left >= min(len(reason), _REASON_CHARS):
+            line = Content(gap).join([line, say(shorten(reason, left), "$text-warning", plain=self.plain)])
+        return line
+
+    def _head(self, scene: Scene, *, is_narrow: bool) -> Iterator[Content]:
+        """What the room has to say of itself, the run, and its state."""
         if scene.readonly or not is_narrow:
             yield say("lvm" + (" READ-ONLY" if scene.readonly else ""), "bold $text-primary", plain=self.plain)
         if scene.problem:
             yield say(f"! {scene.problem}", "bold $text-error", plain=self.plain)
         if scene.unread:
-            yield say(
-                f"!{scene.unread}" if is_narrow else f"! {scene.unread} new", "bold $text-accent", plain=self.plain
-            )
+            words = f"!{scene.unread}" if is_narrow else f"! {scene.unread} new"
+            yield say(words, "bold $text-accent", plain=self.plain)
         yield from self._autopilot(scene)
         run = scene.selected
         if run is None:
@@ -75,24 +103,34 @@ class StatusStrip(SteadyText):
         yield status_mark(run.status, plain=self.plain)
         if run.catching_up:
             yield say(f"reading its record, {run.progress:.0%}", "$text-warning", plain=self.plain)
-        latest = run.latest
-        if latest is None and run.status in {Status.SUBMITTED, Status.PENDING, Status.UNKNOWN}:
+        if self._only_waits(run):
             yield say(run.reason, "$text-warning", plain=self.plain)  # all there is to say of it
             if run.life.launch is not None:
                 yield say(f"[{run.life.launch.launcher}]", "$foreground-muted", plain=self.plain)
+
+    @staticmethod
+    def _only_waits(run: RunView) -> bool:
+        return run.latest is None and run.status in {Status.SUBMITTED, Status.PENDING, Status.UNKNOWN}
+
+    def _numbers(self, scene: Scene, run: RunView, *, is_narrow: bool, has_bounds: bool) -> Iterator[Content]:
+        """How far it is, what it has reached, its gate, what bounds it, and when it ends."""
+        if self._only_waits(run):
             return
+        latest = run.latest
         done = f"{latest.epoch if latest else 0}/{run.spec.config.epochs}"
         value = number(latest.val_cosine if latest else None)
         yield say(done if is_narrow else f"ep {done}", plain=self.plain)
         yield say(value if is_narrow else f"val_cos {value}", plain=self.plain)
         yield from self._heading(run)
-        yield self._gate(run)
-        yield from self._bounds(scene, run)
+        yield self._gate(run, is_narrow=is_narrow)
+        if has_bounds:
+            yield from self._bounds(scene, run)
         if run.status.is_alive:
             yield say(f"eta {duration(run.eta_s(run.spec.config.epochs, scene.now))}", plain=self.plain)
-        reason = "blocked by the preflight (4, 8)" if run.is_blocked and not run.status.is_alive else run.reason
-        if reason:
-            yield say(reason, "$text-warning", plain=self.plain)
+
+    @staticmethod
+    def _reason(run: RunView) -> str:
+        return "blocked by the preflight (4, 8)" if run.is_blocked and not run.status.is_alive else clean(run.reason)
 
     def _autopilot(self, scene: Scene) -> Iterator[Content]:
         """Whose steps the selected run's family takes, and where the room's own autopilot is if it is not there."""
@@ -113,12 +151,12 @@ class StatusStrip(SteadyText):
         if found is not None and run.status.is_alive and self.app.size.width >= _HEADING_FROM_WIDTH:
             yield say(f"→ {found.words()}", "$foreground-muted", plain=self.plain)
 
-    def _gate(self, run: RunView) -> Content:
+    def _gate(self, run: RunView, *, is_narrow: bool) -> Content:
         judged = run.gate_judgement(run.gate)
         is_judged = judged.verdict in {"passed", "missed"} and judged.value is not None
         margin = f" {(judged.value or 0.0) - judged.bar:+.3f}" if is_judged else ""
         return Content.assemble(
-            say(f"{'' if self._is_narrow else 'gate'}@{run.gate.epoch} ", plain=self.plain),
+            say(f"{'' if is_narrow else 'gate'}@{run.gate.epoch} ", plain=self.plain),
             verdict_mark(judged.verdict, plain=self.plain, word=True),
             margin,
         )

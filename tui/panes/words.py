@@ -6,7 +6,7 @@ from textual.content import Content
 
 from engine.run.events import Verdict
 from engine.run.state import Status
-from tui.text import clean
+from tui.text import clean, in_ascii
 
 _STATUS_LOOK: dict[Status, tuple[str, str, str]] = {
     # shape, its ASCII stand-in, theme style
@@ -29,34 +29,11 @@ _VERDICT_LOOK: dict[Verdict, tuple[str, str, str]] = {
     "pending": ("·", ".", "$foreground-muted"),
     "undecidable": ("?", "?", "$text-warning"),
 }
-_ASCII = str.maketrans(
-    {
-        "≥": ">=",
-        "≤": "<=",
-        "→": "->",
-        "×": "x",
-        "±": "+-",
-        "·": ".",
-        "▸": ">",
-        "Δ": "diff",
-        "τ": "tau",
-        "λ": "lambda",
-        "–": "-",
-        "│": "|",
-        "ŷ": "y^",
-        "…": "...",
-        "■": "#",
-        "─": "-",
-        "┄": "-",
-    }
-)
 
 
 def say(text: str, style: str = "", *, plain: bool = False) -> Content:
     """Foreign or own text, cleaned, never parsed as markup, and in ASCII where the terminal knows nothing else."""
-    cleaned = clean(text)
-    if plain:
-        cleaned = cleaned.translate(_ASCII).encode("ascii", "replace").decode()
+    cleaned = in_ascii(clean(text)) if plain else clean(text)
     return Content.styled(cleaned, style) if style else Content(cleaned)
 
 

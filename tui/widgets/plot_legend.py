@@ -72,7 +72,7 @@ def legend(plot: Plot, width: int, max_rows: int = 1) -> list[list[Run]]:
     """Rows of runs of text that fit the width, not padded: the title, then each line's sample, name and value.
 
     What fits into no number of rows goes in this order: the intervals, the title, the dash samples (the markers stay),
-    the ends of the names.
+    the ends of the names. At the cursor its position takes the title's place, and goes after the dash samples.
     """
     entries = [*_entries(plot)]
     if not plot.has_names:
@@ -83,8 +83,8 @@ def legend(plot: Plot, width: int, max_rows: int = 1) -> list[list[Run]]:
         if wrapped is not None:
             return [_joined(row) for row in wrapped]
     # at the cursor, which x is read off matters more than how the dashes look
-    second = "" if plot.cursor_x is None else heading
-    tries = ((heading, True, True), (heading, True, False), (second, True, False), ("", False, False))
+    second = ("", True) if plot.cursor_x is None else (heading, False)
+    tries = ((heading, True, True), (heading, True, False), (*second, False), ("", False, False))
     for shown_heading, has_dash, has_interval in tries:
         runs = _joined(_parts(shown_heading, entries, has_dash=has_dash, has_interval=has_interval))
         if _cells(runs) <= width:

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
-from tui.text import clean
+from tui.text import clean, in_ascii
 from tui.widgets.file_view import FileView
 from tui.widgets.line_search import LineSearch
 from tui.widgets.log_line import ShownLine
@@ -58,6 +58,19 @@ class VirtualLog(FileView):
 
     filtering: reactive[bool] = reactive(False, init=False)
     """Whether only lines that match the search are shown."""
+    plain: reactive[bool] = reactive(False, init=False)
+    """Whether to draw ASCII only; searches and copies are of the lines as they are."""
+
+    @dataclass
+    class Sought(Message):
+        """What is searched for, or whether it hides the other lines, has changed."""
+
+        log: VirtualLog
+
+        @property
+        def control(self) -> VirtualLog:
+            """The log that it is about."""
+            return self.log
 
     @dataclass
     class LineOpened(Message):
@@ -187,9 +200,15 @@ class VirtualLog(FileView):
         match_style = style + self.get_component_rich_style("virtual-log--match", partial=True)
         marks = list(search.spans(line.text)) if search else ()
         return [
-            Segment(piece, (match_style if is_match else style) + self.look(looks))
+            Segment(in_ascii(piece) if self.plain else piece, (match_style if is_match else style) + self.look(looks))
             for piece, is_match, looks in cut(line.text, marks, line.paints)
         ]
+
+    def watch_plain(self) -> None:
+        """Draw with other characters."""
+        self._strips.clear()
+        self._fit()
+        self.refresh()
 
     def watch_filtering(self, filtering: bool) -> None:
         """Show other rows."""
@@ -200,6 +219,7 @@ class VirtualLog(FileView):
             if not self.follow:
                 self._place(self._rows.row_of(top))
         self.refresh()
+        self.post_message(self.Sought(self))
 
     def _forget_lines(self) -> None:
         super()._forget_lines()
@@ -213,6 +233,7 @@ class VirtualLog(FileView):
         num_matches = 0 if self._rows is None else self._rows.find(text)
         self._fit()
         self.refresh()
+        self.post_message(self.Sought(self))
         return num_matches
 
     def _go(self, found: Found | None, what: str) -> None:

@@ -19,6 +19,8 @@ from tui.control.launching.protocol import Finding, Verdict
 LEAST_COLUMNS, LEAST_ROWS = 80, 24
 LITTLE_DISK, NO_DISK = 5 << 30, 256 << 20
 """Bytes. A run of the packaged size keeps 90 MB of checkpoints, an index of a large corpus a few GB."""
+COERCED = {"C.UTF-8", "C.utf8", "UTF-8"}
+"""What Python sets LC_CTYPE to in the C locale."""
 LOGIND = ("etc/systemd/logind.conf", "etc/systemd/logind.conf.d", "usr/lib/systemd/logind.conf.d")
 
 
@@ -60,12 +62,24 @@ def look_at_terminal(environment: Mapping[str, str], size: os.terminal_size) -> 
         )
     else:
         shown = Finding("ok", "size", f"{size.columns}x{size.lines}")
-    locale = next((value for key in ("LC_ALL", "LC_CTYPE", "LANG") if (value := environment.get(key))), "")
+    locale = locale_of(environment)
     if locale and "utf" not in locale.lower():
         said = Finding("warning", "locale", f"{locale} has no Unicode: the room draws in ASCII", "LANG=C.UTF-8")
     else:
         said = Finding("ok", "locale", locale or "not set")
     return [known, colours, shown, said]
+
+
+def locale_of(environment: Mapping[str, str]) -> str:
+    """The locale that a person's shell has set for characters; empty where none is.
+
+    Python puts LC_CTYPE=C.UTF-8 into its own environment where it starts in the C locale (PEP 538), which says nothing
+    of the terminal: beside a LANG, such a value does not count. Who means it beside LANG=C says it in LC_ALL.
+    """
+    of_characters = environment.get("LC_CTYPE", "")
+    if of_characters in COERCED:
+        of_characters = ""
+    return environment.get("LC_ALL") or of_characters or environment.get("LANG", "")
 
 
 def look_at_versions(found: Mapping[str, str]) -> Finding:
@@ -96,7 +110,7 @@ def look_at_disk(runs_dir: Path) -> Finding:
     """What is left for checkpoints."""
     existing = next(path for path in (runs_dir, *runs_dir.parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    told = f"{free / (1 << 30):.1f} GB left at {existing}"
+    told = f"{free / (1 << 30):.1f} GiB left at {existing}"
     verdict: Verdict = "failed" if free < NO_DISK else "warning" if free < LITTLE_DISK else "ok"
     return Finding(verdict, "disk", told, "" if verdict == "ok" else "make room, or name another [room] runs_dir")
 

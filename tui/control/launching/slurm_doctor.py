@@ -27,6 +27,8 @@ SETTLE_S = 20.0
 LATE_S, VERY_LATE_S = 2.0, 60.0
 """Between the clocks: ages are wrong, and heartbeats mean nothing."""
 LOOKS_S = 0.5
+NOT_HERE = "open the room where sbatch, squeue and scancel are on the PATH, such as a login node of the cluster"
+NO_ANSWER = "ask whether the cluster is up; SLURM_CONF must be as in a shell where squeue works"
 
 
 class _NodeReport(Struct):
@@ -54,7 +56,7 @@ def examine_slurm(name: str, settings: LauncherConfig, runs_dir: Path, *, with_j
         list_jobs(["lvm-doctor"])
         found += [Finding("ok", f"{name}: controller", "answers"), _look_at_partition(name, settings)]
     except LaunchError as error:
-        mend = "ask whether the cluster is up; SLURM_CONF must be as in a shell where squeue works"
+        mend = NO_ANSWER if shutil.which("sbatch") else NOT_HERE
         return [*found, Finding("failed", f"{name}: controller", str(error), mend)]
     if with_job and all(finding.verdict != "failed" for finding in found):
         found += _try_job(name, settings, runs_dir)
@@ -159,7 +161,7 @@ def _judge(
 def _judge_nonce(what: str, nonce: str, report: _NodeReport) -> Finding:
     if report.nonce != nonce:
         return Finding("failed", what, f"holds another job's report ({report.nonce})", "ask again")
-    return Finding("ok", what, f"what {report.host} writes is read here; {report.disk_free / (1 << 30):.1f} GB left")
+    return Finding("ok", what, f"what {report.host} writes is read here; {report.disk_free / (1 << 30):.1f} GiB left")
 
 
 def judge_versions(what: str, here: Mapping[str, str], there: Mapping[str, str]) -> Finding:
