@@ -103,6 +103,9 @@ class StatusStrip(SteadyText):
             what = "" if is_narrow else f" {shorten(clean(scene.undo.fix), _FIX_CHARS)}"
             words = f"{key_of('act.undo', scene.keys)} undoes{what} ({scene.undo_left_s:.0f} s)"
             yield say(words, "bold $text-warning", plain=self.plain)
+        if scene.undoing is not None:
+            what = "" if is_narrow else f" {shorten(clean(scene.undoing.fix), _FIX_CHARS)}"
+            yield say(f"undoing{what}", "bold $text-warning", plain=self.plain)
         yield say(run.id, "bold", plain=self.plain)
         yield status_mark(run.status, plain=self.plain)
         if run.catching_up:
