@@ -54,7 +54,7 @@ def prepare(action: str, scene: Scene, actions: Actions, reason: str = "", *, pi
 
         def take_back() -> ActionDone:
             parent, goes_on = actions.undo(undo)
-            outcome = "goes on where it was" if goes_on else "had ended by itself and stays as it is"
+            outcome = "goes on where it was" if goes_on else "had ended before and stays as it is"
             return ActionDone(f"{undo.child} is stopped; {parent.id} {outcome}", parent.id)
 
         resumes = f" and resumes {undo.run}" if undo.stopped else ""

@@ -146,7 +146,7 @@ class RoomApp(Settled, Remembering, Looking):
         """Hand the moment down to the panes. Only the clock moves where nothing else has."""
         now, scene, piloted = time.time(), self.scene, self.pilot.state
         turn = self._tick - self._news.ticks + self._news.turns  # what ticks for another reason is no step
-        is_timed = scene is not None and (scene.undo is not None or scene.holder)
+        is_timed = scene is not None and (scene.undo or scene.undoing or scene.holder)
         if scene is not None and scene.tick == self._tick and scene.piloted is piloted and not is_timed:
             is_still = scene.unread == self.announcer.unread and not any(view.status.is_alive for view in scene.views)
             if is_still and 0 <= now - scene.now < STILL_S:

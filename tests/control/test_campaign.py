@@ -51,6 +51,9 @@ def test_an_outcome_that_is_not_known_yet_is_not_made_up() -> None:
     young = make_view(CHILD_SPEC, run_events(CHILD_SPEC, [0.13]))
     text = write_campaign([PARENT, young], [decision()], "Campaign").replace("\\", "")
     assert "mamba_s-0002: not judged yet" in text
+    undo = decision(id="another", action="undo", patch={})
+    text = write_campaign([PARENT, young], [decision(), undo], "Campaign").replace("\\", "")
+    assert "mamba_s-0002: undone" in text, "nobody waits for its gate"
     assert "failed: no disk" in write_campaign([PARENT], [decision(phase="failed", detail="no disk")], "Campaign")
 
 

@@ -108,6 +108,21 @@ def test_a_restart_is_undone_once_and_the_one_before_stays(tmp_path: Path) -> No
     assert journal.undoable(10) is None
 
 
+def test_an_undo_is_under_way_from_its_intent_to_its_end_as_long_as_its_owner_lives(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    restart(journal, "a-0002")
+    assert journal.undoing() is None
+    intent = journal.record(Decision(who="person", action="undo", run="a-0001", child="a-0002"))
+    assert journal.undoing() == intent
+    journal.close(intent, child="a-0002")
+    assert journal.undoing() is None
+    restart(journal, "a-0003")
+    undo(journal, "a-0003", failed="it has not ended")
+    assert journal.undoing() is None
+    journal.record(Decision(who="person", action="undo", run="a-0001", child="a-0003", owner="boot/1/1"))
+    assert journal.undoing() is None, "nobody is at it any more"
+
+
 def test_an_undo_that_failed_can_be_tried_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     newest = restart(journal, "a-0002")

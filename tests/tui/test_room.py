@@ -139,7 +139,12 @@ async def test_r_restarts_with_the_recommended_fix_and_u_takes_it_back(
         assert child.spec.patch == {"loss.temperature": 0.05}
         await until(pilot, lambda: app.scene and app.scene.undo, "the undo to be on offer")
         await pilot.press("u")
+        strip = app.screen.query_one(StatusStrip)
+        await until(pilot, lambda: "undoing Temperature" in str(strip.render()), "word of what takes a while")
+        assert app.scene is not None
+        assert "being undone" in app.scene.reasons["undo"]
         await until(pilot, lambda: not child.status.is_alive, "the child to stop")
+        await until(pilot, lambda: "undoing" not in str(strip.render()), "its end")
         actions = [(entry.action, entry.phase) for entry in app.actions.journal.read()]
         assert actions[:3] == [("restart", "intent"), ("restart", "done"), ("undo", "intent")]
 

@@ -191,3 +191,21 @@ async def test_the_strip_never_shows_a_part_of_a_number_and_keeps_the_eta_before
             assert all(word in {*whole, "!12", "@2"} for word in words.split()), words
             assert ("eta" in words) or "AMN" not in words, words
             assert width < 80 or "eta" in words, words
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_strip_says_why_a_run_has_failed_before_what_bounds_it(runs_file: RunsFile) -> None:
+    app = open_app(runs_file)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        scene = app.scene
+        assert scene is not None
+        assert scene.selected is not None
+        strip = app.screen.query_one(StatusStrip)
+        app.screen.set_reactive(RoomScreen.scene, None)
+        for status, is_said in ((Status.FAILED, True), (Status.FINISHED, False)):
+            run = replace(scene.selected, status=status, reason="out of memory at step 70")
+            strip.scene = replace(scene, selected=run, unread=3)
+            words = str(strip.render())
+            assert ("out of memory" in words) is is_said
+            assert ("AMN" in words) is not is_said

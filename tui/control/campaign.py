@@ -75,21 +75,23 @@ def _run_row(view: RunView) -> list[str]:
 def _decision_rows(records: Sequence[Decision], views: Sequence[RunView]) -> Iterator[list[str]]:
     outcomes = outcomes_of(records, views)
     decisions = {entry.id: entry for entry in records if entry.phase != "measured"}  # the last record of each
+    undone = {entry.child for entry in decisions.values() if entry.action == "undo" and entry.phase == "done"}
     for decision in decisions.values():
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(decision.t))
         patch = ", ".join(f"{key} = {value}" for key, value in decision.patch.items())
         what = " ".join(filter(None, (decision.action, decision.run, f"({decision.fix}: {patch})" if patch else "")))
         reason = [decision.detail] if decision.detail and decision.phase != "failed" else []
-        came = _what_came(decision, outcomes.get(decision.id))
+        is_undone = decision.action == "restart" and decision.child in undone
+        came = _what_came(decision, outcomes.get(decision.id), is_undone=is_undone)
         yield [when, decision.who, what, "; ".join([*decision.evidence, *reason]) or "-", came]
 
 
-def _what_came(decision: Decision, outcome: Outcome | None) -> str:
+def _what_came(decision: Decision, outcome: Outcome | None, *, is_undone: bool) -> str:
     """What was measured of it; else how it ended."""
     if decision.phase == "failed":
         return f"failed: {decision.detail}"
     if decision.action == "restart":
-        return f"{decision.child}: {outcome.words if outcome else 'not judged yet'}"
+        return f"{decision.child}: {outcome.words if outcome else 'undone' if is_undone else 'not judged yet'}"
     return outcome.words if outcome else decision.phase
 
 

@@ -187,6 +187,15 @@ class Journal:
                 return decision if is_half_done or 0 <= time.time() - decision.t <= within_s else None
         return None
 
+    def undoing(self) -> Decision | None:
+        """The undo that is under way, in whichever process; None if none is."""
+        ended: set[str] = set()
+        for decision in reversed(self.read()):
+            if decision.action == "undo" and decision.phase == "intent":
+                return decision if decision.id not in ended and is_running(decision.owner) else None
+            ended.add(decision.id)
+        return None
+
 
 def measured_ids(records: Iterable[Decision]) -> frozenset[str]:
     """The decisions whose outcome is on record."""

@@ -56,6 +56,8 @@ class Scene:
     """Runs whose restart was taken back."""
     undo: Decision | None = None
     undo_left_s: float = 0.0
+    undoing: Decision | None = None
+    """The undo that is under way: it waits for a run to end, which takes seconds."""
     problem: str = ""
     """What is wrong with runs.toml or a run folder, until it is mended."""
     readonly: bool = False
@@ -112,6 +114,9 @@ def build_scene(
     attempt("start", lambda: actions.check_start(model_name, views))
     attempt("start_baseline", lambda: actions.check_start(baseline_name, views))
     undo = attempt("undo", actions.check_undo)
+    undoing = None if undo else actions.journal.undoing()
+    if undoing is not None:
+        reasons["undo"] = f"it is being undone: {undoing.child} ends with a checkpoint first"
     plan = position = mend = probe = override = root = None
     if selected is None:
         reasons |= dict.fromkeys(
@@ -152,6 +157,7 @@ def build_scene(
         reasons=reasons,
         undone=actions.journal.undone(),
         undo=undo if isinstance(undo, Decision) else None,
+        undoing=undoing,
         undo_left_s=max(0.0, undo.t + actions.file.room.undo_s - now) if isinstance(undo, Decision) else 0.0,
         problem=problem or unreadable,
         readonly=actions.readonly,

@@ -60,23 +60,27 @@ class StatusStrip(SteadyText):
     def _line(self, scene: Scene) -> Content:
         """The line in the fullest form there is room for; a number that does not fit is left out, for half of one lies.
 
-        Where even the names of the numbers gone is not enough, those that bound val_cosine go first.
+        Where even the names of the numbers gone is not enough, those that bound val_cosine go first, and so they do for
+        the reason of a run that has failed or is lost.
         """
         run, room = scene.selected, self.app.size.width - _PADDING
         is_narrow = self.app.size.width < _LABELS_FROM_WIDTH
+        reason = "" if run is None or self._only_waits(run) else self._reason(run)
+        # why a run has ended badly matters more than what bounds it
+        is_bad = bool(reason) and run is not None and run.status in {Status.FAILED, Status.LOST}
+        needed = 2 + min(len(reason), _REASON_CHARS) if is_bad else 0
         tries = ((is_narrow, True), (True, True), (True, False))
         for is_narrow, has_bounds in tries:
             gap = " " if is_narrow else "  "
             head = [*self._head(scene, is_narrow=is_narrow)]
             tail = [] if run is None else [*self._numbers(scene, run, is_narrow=is_narrow, has_bounds=has_bounds)]
             line = Content(gap).join([*head, *tail])
-            if line.cell_length <= room:
+            if line.cell_length + needed <= room:
                 break
         while tail and line.cell_length > room:
             tail.pop()
             line = Content(gap).join([*head, *tail])
         left = room - line.cell_length - len(gap)
-        reason = "" if run is None or not tail else self._reason(run)
         if reason and left >= min(len(reason), _REASON_CHARS):
             line = Content(gap).join([line, say(shorten(reason, left), "$text-warning", plain=self.plain)])
         return line
@@ -99,6 +103,9 @@ class StatusStrip(SteadyText):
             what = "" if is_narrow else f" {shorten(clean(scene.undo.fix), _FIX_CHARS)}"
             words = f"{key_of('act.undo', scene.keys)} undoes{what} ({scene.undo_left_s:.0f} s)"
             yield say(words, "bold $text-warning", plain=self.plain)
+        if scene.undoing is not None:
+            what = "" if is_narrow else f" {shorten(clean(scene.undoing.fix), _FIX_CHARS)}"
+            yield say(f"undoing{what}", "bold $text-warning", plain=self.plain)
         yield say(run.id, "bold", plain=self.plain)
         yield status_mark(run.status, plain=self.plain)
         if run.catching_up:
