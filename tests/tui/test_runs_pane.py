@@ -94,6 +94,21 @@ async def test_the_filter_narrows_as_it_is_typed_and_escape_lists_all_again(room
         assert app.focused is app.screen.query_one(RunsTable)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 35)])
+async def test_the_list_has_its_columns_before_it_is_opened(room: RunsFile, size: tuple[int, int]) -> None:
+    """Else it opens with three of them, and with the others a moment later."""
+    app = open_app(room)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        table = app.screen.query_one(RunsTable)
+        before = [str(column.label) for column in table.ordered_columns]
+        await pilot.press("1")
+        await pilot.pause()
+        after = [str(column.label) for column in table.ordered_columns]
+        assert "epoch" in after
+        assert before == after
+
+
 async def test_enter_keeps_the_filter_and_goes_to_what_it_finds(room: RunsFile) -> None:
     app = open_app(room)
     async with app.run_test(size=ALONE) as pilot:

@@ -12,7 +12,6 @@ from engine.run.launch import JobSeen
 from engine.run.settings import Gate
 from tui.control.timeline import timeline
 from tui.control.views import RunView
-from tui.text import shorten
 
 STATUS_SCHEMA = 1
 TABLE_NOTE, TABLE_JOB = 40, 60
@@ -41,7 +40,7 @@ def status_table(views: Sequence[RunView]) -> list[str]:
                 number(run["best_val_cosine"]),
                 gates or "-",
                 duration(run["eta_s"]),
-                *((shorten(_job_words(run), TABLE_JOB),) * has_jobs),
+                *((_job_words(run)[:TABLE_JOB],) * has_jobs),
                 run["parent"] or "-",
                 run["note"][:TABLE_NOTE] or "-",
             )

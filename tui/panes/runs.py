@@ -24,6 +24,9 @@ from tui.panes.runs_bar import RunsBar
 from tui.panes.runs_table import RunsTable
 from tui.text import clean
 
+_BORDER = 4
+"""Cells beside the list in a pane as wide as the terminal."""
+
 
 def _key(key: str, action: str, short: str, tooltip: str, *, display: str | None = None) -> Binding:
     binding_id = f"runs.{action.partition('(')[0]}"
@@ -122,7 +125,9 @@ class RunsPane(Pane):
         if not scene.views:
             self.query_one(".empty", Static).update(self.say(no_run(scene)))
         made = self._rows.of(rows, self.listing, now=scene.now, undone=scene.undone, plain=self.plain)
-        columns = fit_columns(list(made.values()), self._table.size.width or self.size.width)
+        # not laid out yet: where it opens on its own, its first picture is to be the one that stays
+        room = self._table.size.width or self.size.width or self.app.size.width - _BORDER
+        columns = fit_columns(list(made.values()), room)
         self._table.show_runs(columns, {run_id: row.cells for run_id, row in made.items()}, selected)
         self._say_what_is_listed(scene)
 
