@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from person import LONG, Person
 from processes import end, wait_until
+from recorded import make_spec, make_view, run_events
 from recorded_heads import NO_LIFT, head_report
 
 from engine.run.convert import ConfigError
@@ -83,6 +84,13 @@ def test_one_key_press_does_not_start_two(room: Person) -> None:
     room.actions.stop(run)
     room.wait_status(run, Status.STOPPED)
     room.actions.check_start("mamba_s", room.views())
+
+
+def test_a_run_of_which_nothing_is_known_is_not_said_to_run(room: Person) -> None:
+    spec = make_spec()
+    unknown = make_view(spec, run_events(spec, [0.1]), status=Status.UNKNOWN)
+    with pytest.raises(RefusedError, match="may be running, which is not known"):
+        room.actions.check_start("mamba_s", [unknown])
 
 
 def test_a_run_stops_at_a_steps_end_with_a_checkpoint(room: Person) -> None:

@@ -164,9 +164,11 @@ class Plans:
         """Raises RefusedError if a run of this table is alive: one key press must not start two."""
         self.refuse_readonly()
         self.file.named(name)
-        alive = [view.id for view in views if view.spec.name == name and view.status.is_alive]
+        alive = [view for view in views if view.spec.name == name and view.status.is_alive]
+        if alive and alive[-1].status is Status.UNKNOWN:
+            raise RefusedError(f"{alive[-1].id} may be running, which is not known; K gives it up")
         if alive:
-            raise RefusedError(f"{alive[-1]} is running already; stop it first")
+            raise RefusedError(f"{alive[-1].id} is running already; stop it first")
 
     def check_evaluate(self, run: RunView, name: str) -> None:
         """Raises RefusedError unless there is a checkpoint to evaluate and no job under way."""
