@@ -110,8 +110,8 @@ def make_runs(runs_dir: Path, count: int, epochs: int, steps: int) -> None:
         write_run(runs_dir, spec, events, ended=Exit(code=0, kind="exited", wall_s=240.0))
 
 
-def talk(runs: list[RunDirectory], stop: threading.Event) -> None:
-    """Be the engine of these runs: hold their locks, log a step of each once a second."""
+def talk(runs: list[RunDirectory], stop: threading.Event, step_s: float = 1.0) -> None:
+    """Be the engine of these runs: hold their locks, log a step of each every so many seconds."""
     locks = [take_lock(run.lock_file) for run in runs]
     for run in runs:
         processes = msgspec.json.decode(run.processes_file.read_bytes())
@@ -119,7 +119,7 @@ def talk(runs: list[RunDirectory], stop: threading.Event) -> None:
         run.processes_file.write_bytes(msgspec.json.encode(processes))
     writers = [EventWriter(run.events_file) for run in runs]
     step = 0
-    while not stop.wait(1.0):
+    while not stop.wait(step_s):
         step += 1
         for writer in writers:
             writer.write(_step(step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,11 @@ from tui.control.watcher import Watcher
 # a shared machine is slow now and then; that is not what these tests are about
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell's background jobs are deaf to it, and so would be every program that the tests start and interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -128,7 +128,7 @@ async def test_t_starts_one_run_and_says_why_it_will_not_start_another(
 async def test_r_restarts_with_the_recommended_fix_and_u_takes_it_back(
     runs_file: RunsFile, recorded_runs: Path, fake_engine: list[str]
 ) -> None:
-    fake_engine += ["--epochs", "1000"]
+    fake_engine += ["--epochs", "1000", "--epoch-s", "8"]  # its step takes long enough for the undo to be seen
     app = open_app(runs_file)
     async with app.run_test(size=SIZES["roomy"]) as pilot:
         await pilot.pause()

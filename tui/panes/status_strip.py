@@ -69,7 +69,9 @@ class StatusStrip(SteadyText):
         # why a run has ended badly matters more than what bounds it
         is_bad = bool(reason) and run is not None and run.status in {Status.FAILED, Status.LOST}
         needed = 2 + min(len(reason), _REASON_CHARS) if is_bad else 0
-        tries = ((is_narrow, True), (True, True), (True, False))
+        tries = [(is_narrow, True), (True, True)]
+        if run is not None and (is_bad or run.status.is_alive):  # else there is no eta behind them to make room for
+            tries.append((True, False))
         for is_narrow, has_bounds in tries:
             gap = " " if is_narrow else "  "
             head = [*self._head(scene, is_narrow=is_narrow)]
