@@ -282,3 +282,21 @@ def test_what_could_not_be_put_while_another_room_wrote_is_put_later(runs_dir: P
     assert Shelf(runs_dir).entries() == {}
     watcher.poll()
     assert len(Shelf(runs_dir).entries()) == 6
+
+
+def test_of_many_ended_runs_each_is_looked_at_within_some_passes(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher_module, "LOOKS", 2)
+    monkeypatch.setattr(watcher_module, "FULL_LOOKS", 2)
+    watcher = shelved(runs_dir)
+    for number, run_id in enumerate(watcher.views):
+        write_note(RunDirectory(runs_dir / run_id), f"note {number}")
+    seen = []
+    for _ in range(3):  # of six runs two a pass
+        watcher.poll()
+        seen.append(sum(view.note.startswith("note ") for view in watcher.views.values()))
+    assert seen == [2, 4, 6]
+    (runs_dir / "amn-0002").rename(runs_dir / "put aside")
+    watcher.poll()
+    assert "amn-0002" not in watcher.views, "one that is gone is missed at once"

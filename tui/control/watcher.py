@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +37,8 @@ EVENT_BUDGET = 1 << 21
 """Bytes of events taken in from one run in one pass, about 15,000 events: some 50 ms."""
 PASS_S = 0.1
 """Reading that one pass does at most, or one run where that takes longer: between passes, keys are heard."""
-FULL_LOOKS = 20
-"""Ended runs whose every file is looked at in one pass. A folder with more of them takes several passes for that."""
+LOOKS, FULL_LOOKS = 300, 20
+"""Ended runs whose folder, and whose every file, is looked at in one pass. More of them take several passes."""
 KEPT_POINTS = 60_000
 """Logged steps of ended runs that are kept at hand, some 25 MB; at least `KEPT_RUNS` runs are, whatever they have."""
 KEPT_RUNS = 8
@@ -86,7 +86,7 @@ class Watcher:
         """Entries that are not on the shelf yet."""
         self._at_hand: list[str] = []
         """Ended runs on the shelf whose record was read, in the order of reading."""
-        self._turn = 0
+        self._passes = 0
         self.turns = 0
         """How often anything has happened but steps and what they cost: what a judgement can hang on."""
         self._pass_s = PASS_S
@@ -133,7 +133,12 @@ class Watcher:
 
     def _find(self) -> tuple[dict[str, Mark], bool]:
         """The marks of all runs, with views of those that are new; and whether any came, went or became unreadable."""
-        marks = {run_id: mark_of(look.folder) for run_id, look in self._looks.items()}
+        self._passes += 1
+        settled = [run_id for run_id in self.views if self._looks[run_id].is_settled]
+        rested = {*settled} - {*self._in_turn(settled, LOOKS)}
+        marks = {
+            run_id: look.mark if run_id in rested else mark_of(look.folder) for run_id, look in self._looks.items()
+        }
         unchanged = {run_id for run_id, mark in marks.items() if mark == self._looks[run_id].mark != NO_MARK}
         there = set(run_names(self.runs_dir, unchanged))
         gone = self.views.keys() - there
@@ -177,9 +182,7 @@ class Watcher:
     def _due(self, marks: dict[str, Mark]) -> list[RunView]:
         """The runs to look at now: those that live, then the newest of those that have changed or were never read."""
         settled = [run_id for run_id in self.views if self._looks[run_id].is_settled]
-        first = self._turn if self._turn < len(settled) else 0
-        in_turn = set(settled[first : first + FULL_LOOKS])
-        self._turn = first + FULL_LOOKS
+        in_turn = {*self._in_turn(settled, FULL_LOOKS)}
         due = []
         for run_id, view in self.views.items():
             look = self._looks[run_id]
@@ -190,6 +193,11 @@ class Watcher:
             ):
                 due.append(view)
         return sorted(due, key=lambda view: (not view.life.lock_held, -run_number(view.id)))
+
+    def _in_turn(self, settled: Sequence[str], count: int) -> Sequence[str]:
+        """Those of the ended runs whose turn it is in this pass; all of them where they are no more than `count`."""
+        rounds = max(1, -(-len(settled) // count))
+        return settled[self._passes % rounds :: rounds]
 
     # ── what is new of a run ─────────────────────────────────────────────────────────────────────────────────────────
 
