@@ -119,7 +119,7 @@ class RoomApp(Settled, Remembering, Looking):
         self._reload_file()
         if self._news.poll() or not self._tick:
             self._tick += 1
-        self._keeper.look(self.actions, list(self.watcher.views.values()), self._tick)
+        self._keeper.look(self.actions, list(self.watcher.views.values()), self._turn)
         self.announcer.announce()
         followed = self._room.followed(self.pilot.followed(self.selected_id), self.watcher.views)
         self._tick, self.selected_id = self._tick + (followed != self.selected_id), followed
@@ -145,14 +145,13 @@ class RoomApp(Settled, Remembering, Looking):
     def show_scene(self) -> None:
         """Hand the moment down to the panes. Only the clock moves where nothing else has."""
         now, scene, piloted = time.time(), self.scene, self.pilot.state
-        turn = self._tick - self._news.ticks + self._news.turns  # what ticks for another reason is no step
         is_timed = scene is not None and (scene.undo or scene.undoing or scene.holder)
         if scene is not None and scene.tick == self._tick and scene.piloted is piloted and not is_timed:
             is_still = scene.unread == self.announcer.unread and not any(view.status.is_alive for view in scene.views)
             if is_still and 0 <= now - scene.now < STILL_S:
                 return
             self.scene = replace(scene, now=now, usage=self._usage, unread=self.announcer.unread)
-        elif scene is not None and scene.turn == turn and scene.piloted is piloted and not is_timed:
+        elif scene is not None and scene.turn == self._turn and scene.piloted is piloted and not is_timed:
             self.scene = stepped(scene, now=now, tick=self._tick, usage=self._usage, unread=self.announcer.unread)
         else:
             self.scene = build_scene(
@@ -161,7 +160,7 @@ class RoomApp(Settled, Remembering, Looking):
                 self.selected_id,
                 now=now,
                 tick=self._tick,
-                turn=turn,
+                turn=self._turn,
                 problem=self._problem or self._keeper.problem,
                 usage=self._usage,
                 piloted=piloted,
@@ -170,6 +169,11 @@ class RoomApp(Settled, Remembering, Looking):
                 follows_log=self.tastes.values.follow,
             )
         self._room.scene = self.scene
+
+    @property
+    def _turn(self) -> int:
+        """Grows as `_tick` does, but not with logged steps: what ticks for another reason than news is none."""
+        return self._tick - self._news.ticks + self._news.turns
 
     def read_usage(self) -> None:
         """Ask what the runs cost."""
