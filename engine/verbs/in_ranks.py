@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import signal
-from collections.abc import Iterator
-from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from engine.run.events import RunFailed, RunFinished, RunStopped
@@ -55,27 +50,8 @@ def _launch(run: RunDirectory, placement: Placement, stop: StopRequest, *, resum
     from engine.training.rank_launch import launch_ranks
 
     arguments = ["-P", "-m", "engine.verbs.rank", str(run.path), str(placement.nproc), str(os.getpid())]
-    with _asking_with(run.stop_file):
+    # ranks are sent nothing: they look for the file before every step, however far they are and on whichever node
+    with stop.listening(by_file=True):
         if stop():
             run.stop_file.touch()
         return launch_ranks(arguments + ["--resume"] * resume, placement, run.path)
-
-
-@contextlib.contextmanager
-def _asking_with(stop_file: Path) -> Iterator[None]:
-    """TERM and the first INT ask the ranks to stop, which all look for the file before every step; a second INT ends.
-
-    Nothing is sent to them, so that it does not matter how far they are, nor on which node.
-    """
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        stop_file.touch()
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

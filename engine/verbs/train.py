@@ -40,11 +40,17 @@ class StopRequest:
         return self._signalled or self._stop_file.exists()
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as requests; a second SIGINT interrupts at once."""
+    def listening(self, *, by_file: bool = False) -> Iterator[None]:
+        """Take SIGTERM and SIGINT as requests; a second SIGINT interrupts at once.
+
+        Args:
+            by_file: pass the request on as the stop file, for other processes that look for it.
+        """
 
         def ask(number: int, _frame: FrameType | None) -> None:
             self._signalled = True
+            if by_file:
+                self._stop_file.touch()
             if number == signal.SIGINT:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engine.run.convert import ConfigError
-from engine.run.directory import Processes, RunDirectory, take_lock
+from engine.run.directory import Processes, RunDirectory, is_locked, take_lock
 from engine.run.launch import Launch, write_launch
 from engine.run.process import boot_id, identify
 from engine.run.wrapper import LOCK_HOLDER_VARIABLE
@@ -43,6 +43,7 @@ def held(tmp_path: Path) -> Iterator[RunDirectory]:
 def test_the_engine_of_that_job_goes_on(held: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LOCK_HOLDER_VARIABLE, "lvm-1")
     os.close(_hold_lock(held))
+    assert is_locked(held.lock_file), "what it was given is not the lock: that stays with the wrapper"
 
 
 @pytest.mark.parametrize("job", ["", "lvm-0"])

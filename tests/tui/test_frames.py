@@ -8,18 +8,14 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from recorded import BEGAN, LOG_LINES
 from rich.style import Style
-from textual.pilot import Pilot
+from still_room import hold_still, settled
 from textual.strip import Strip
 
 from engine.run.runs_file import RunsFile
 from tui.app import RoomApp
-from tui.control.usage import MachineUsage, UsageMeter
-from tui.panes.log import LogPane
 
 FRAMES = Path(__file__).parent / "__frames__"
 SIZES = [(80, 24), (120, 35), (200, 60)]
@@ -29,9 +25,7 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 @pytest.fixture(autouse=True)
 def a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same figures on every machine."""
-    monkeypatch.setattr(UsageMeter, "read", lambda *_: MachineUsage(2, 12.0, 4 << 30, 24 << 30, 80 << 30))
-    monkeypatch.setattr("tui.app.time", SimpleNamespace(time=lambda: BEGAN + 7200))  # runs have an age
+    hold_still(monkeypatch)
 
 
 async def frames_of(app: RoomApp, size: tuple[int, int]) -> dict[str, list[Strip]]:
@@ -45,17 +39,6 @@ async def frames_of(app: RoomApp, size: tuple[int, int]) -> dict[str, list[Strip
             await settled(pilot)
             frames[pane] = list(app.screen._compositor.render_strips())
     return frames
-
-
-async def settled(pilot: Pilot[None]) -> None:
-    """Wait until the log has been read: it comes a moment after the rest."""
-    await pilot.pause()
-    log = pilot.app.screen.query_one(LogPane).log_view
-    for _ in range(200):
-        if log.line_count == len(LOG_LINES):
-            break
-        await pilot.pause(0.05)
-    await pilot.pause()
 
 
 def text_of(strips: list[Strip]) -> list[str]:

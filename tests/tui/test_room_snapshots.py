@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from recorded import BEGAN, LOG_LINES
+from still_room import hold_still, settled
 from textual.pilot import Pilot
 
 from engine.run.runs_file import RunsFile
 from tui.app import RoomApp
 from tui.control.preferences import Personal
 from tui.control.room_memory import RoomMemory
-from tui.control.usage import MachineUsage, UsageMeter
-from tui.panes.log import LogPane
 
 SnapCompare = Callable[..., bool]
 
 
 @pytest.fixture(autouse=True)
 def a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same figures on every machine."""
-    usage = MachineUsage(2, 12.0, 4 << 30, 24 << 30, 80 << 30)
-    monkeypatch.setattr(UsageMeter, "read", lambda *_: usage)
-    monkeypatch.setattr("tui.app.time", SimpleNamespace(time=lambda: BEGAN + 7200))  # runs have an age
+    hold_still(monkeypatch)
 
 
 def app_for(file: RunsFile, **options: Any) -> RoomApp:
     return RoomApp(file, file.runs_dir, **options)
-
-
-async def settled(pilot: Pilot[None]) -> None:
-    """Wait until the log has been read: it comes a moment after the rest."""
-    await pilot.pause()
-    log = pilot.app.screen.query_one(LogPane).log_view
-    for _ in range(200):
-        if log.line_count == len(LOG_LINES):
-            break
-        await pilot.pause(0.05)
-    await pilot.pause()
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 35), (160, 45), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
