@@ -18,7 +18,7 @@ from engine.run.directory import RunDirectory, take_lock
 from engine.run.events import RunFailed, RunStopped
 from engine.run.process import Identity, identify, is_alive, send
 from engine.run.state import Status
-from tests.reference.rank_programs import open_store, run_ranks
+from tests.reference.rank_programs import run_ranks
 from tests.reference.small_training import make_spec
 
 ENGINE = [sys.executable, "-P", "-m", "engine", "train", "--run-dir"]
@@ -148,8 +148,7 @@ def test_ranks_do_not_outlive_the_process_that_started_them(start: Folder, figur
 
 
 @pytest.mark.faults(39)
-def test_ranks_end_cleanly_every_time(figure: Figure) -> None:
+def test_ranks_end_cleanly_every_time(tmp_path: Path, figure: Figure) -> None:
     count = 20
-    stores = [open_store(2) for _ in range(count)]
-    run_ranks("tests.reference.rank_end", 2, *(str(store.port) for store in stores))
+    run_ranks("tests.reference.rank_end", 2, *(str(tmp_path / f"meeting-{number}") for number in range(count)))
     figure(f"{count} clean ends of {count}")

@@ -1,5 +1,5 @@
-"""A rank that takes a step and ends in the documented order, in a process of its own for every port:
-`python -m tests.reference.rank_end PORT ...`. Exits with how many did not end cleanly.
+"""A rank that takes a step and ends in the documented order, in a process of its own for every file to
+meet in: `python -m tests.reference.rank_end FILE ...`. Exits with how many did not end cleanly.
 
 The processes are forked of one that has loaded PyTorch and not used it yet: loading it is what takes long.
 """
@@ -14,6 +14,7 @@ import torch
 import torch._dynamo  # seconds, which the wrapper of a module would take for it in every process
 from torch import nn
 
+from engine.training.rank_launch import STORE_VARIABLE
 from engine.training.ranks import joined
 from tests.reference.rank_programs import TIMEOUT_S
 
@@ -26,13 +27,13 @@ def take_a_step() -> None:
 
 
 def main() -> int:
-    """As one of the ranks that the environment tells of, as often as there are ports."""
+    """As one of the ranks that the environment tells of, as often as there are files."""
     unclean = 0
     gc.freeze()  # what is loaded is collected by none of them
-    for port in sys.argv[1:]:
+    for file in sys.argv[1:]:
         child = os.fork()
         if child == 0:
-            os.environ["MASTER_PORT"] = port
+            os.environ[STORE_VARIABLE] = file
             torch.set_num_threads(1)
             take_a_step()
             return 0  # and the interpreter ends as it does
