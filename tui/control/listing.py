@@ -75,6 +75,8 @@ class Listing:
         return chosen if len(chosen) > 1 else [view for view in pair if view is not None]
 
     def _chosen(self, views: Sequence[RunView], selected_id: str) -> list[RunView]:
+        if not self.marked and not self.reference:
+            return []  # asked at every look, of thousands of runs
         known = {view.id: view for view in views}
         marked = [run_id for run_id in self.marked if run_id in known]
         reference = self.reference if self.reference in known else ""
