@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import tempfile
 import threading
@@ -23,10 +24,10 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP / "tests"))
 
 from pty_room import PtyRoom  # noqa: E402
-from recorded import AMN_HISTORY, make_spec, run_events, stamp, write_run  # noqa: E402
+from recorded import AMN_HISTORY, STEPS, make_spec, run_events, stamp, write_run  # noqa: E402
 
 from engine.run.directory import Exit, RunDirectory, take_lock  # noqa: E402
-from engine.run.event_file import EventWriter  # noqa: E402
+from engine.run.event_file import EventWriter, read_events  # noqa: E402
 from engine.run.events import Event, StepLogged  # noqa: E402
 from engine.run.process import boot_id  # noqa: E402
 from tui.control.shelf import Shelf  # noqa: E402
@@ -118,27 +119,30 @@ def talk(runs: list[RunDirectory], stop: threading.Event, step_s: float = 1.0) -
         processes |= {"boot_id": boot_id(), "attempt": 2}
         run.processes_file.write_bytes(msgspec.json.encode(processes))
     writers = [EventWriter(run.events_file) for run in runs]
+    last = [max(event.step for event in read_events(run.events_file) if isinstance(event, StepLogged)) for run in runs]
     step = 0
     while not stop.wait(step_s):
         step += 1
-        for writer in writers:
-            writer.write(_step(step))
+        for before, writer in zip(last, writers, strict=True):
+            writer.write(_step(before + step))
     for lock in locks:
         if lock is not None:
             os.close(lock)
 
 
 def _step(step: int) -> Event:
+    """A logged step, restless as losses are."""
+    noise = random.Random(step).gauss(0.0, 0.05)
     return StepLogged(
-        epoch=1,
+        epoch=1 + step // STEPS,
         step=step,
-        loss=1.0,
-        infonce=1.0,
-        ar_cosine=0.5,
-        lr=1e-3,
-        grad_norm=1.0,
+        loss=1.0 + noise + 10 / (10 + step),
+        infonce=1.0 + noise,
+        ar_cosine=0.5 - noise,
+        lr=1e-3 / (1 + step / 1000),
+        grad_norm=1.0 + 4 * noise**2,
         negatives_per_query=255.0,
-        windows_per_s=1000.0,
+        windows_per_s=1000.0 * (1 + noise),
     )
 
 
