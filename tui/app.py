@@ -30,7 +30,7 @@ from tui.control.watcher import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.looking import Looking
 from tui.messages import ActionDone, ActionFailed
-from tui.outside import end_with_terminal, file_mark, on_signals
+from tui.outside import end_with_terminal, file_mark, on_signals, seldom_collect
 from tui.panes.chart import ChartPane
 from tui.panes.runs import RunsPane
 from tui.piloting import OutcomeKeeper, RoomPilot
@@ -302,6 +302,7 @@ def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) ->
     shelf = Shelf(runs_dir, readonly=readonly)
     app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=personal, memory=memory, shelf=shelf)
     end_with_terminal()
+    seldom_collect()
     try:
         app.run()
     finally:  # its thread would keep the process alive
