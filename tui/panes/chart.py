@@ -143,7 +143,7 @@ class ChartPane(Pane):
             chart.empty_text = _why_empty(metric.source, scene)
             chart.x_label, chart.x_is_time = _NAMES[self.axis], self.axis == "time"
             self._figures.of(scene, metric, self.axis).show_on(chart)
-        self.border_title = f"{self.NUMBER} {'all metrics' if self.is_grid else metric.name}"
+        self.set_title("", name="all metrics" if self.is_grid else metric.name)
         self._say_how_it_is_shown()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

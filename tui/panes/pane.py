@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from textual.containers import Vertical, VerticalScroll
@@ -40,41 +41,53 @@ class Pane(Vertical):
 
     _shown: Hashable = None
     _run_id: str = ""
+    _in_border: Mapping[str, str] = MappingProxyType({})
+    """What was set last; the toolkit gives it back in its own spelling."""
+    _is_behind = False
+    """The scene has changed while the pane had no place on the screen."""
 
     def on_mount(self) -> None:
         """Give the box its title."""
         self.set_title("")
 
-    def set_title(self, text: str) -> None:
-        """The pane's number and name, and what more there is to say."""
-        # not foreign, but a run's id in it is: content is never parsed as markup
-        title = say(f"{self.NUMBER} {self.NAME}{'  ' + text if text else ''}", plain=self.plain).markup
-        if title != self.border_title:
-            self.border_title = title
+    def set_title(self, text: str, *, name: str = "") -> None:
+        """The pane's number and name, or another one, and what more there is to say."""
+        self._show_in_border("border_title", f"{self.NUMBER} {name or self.NAME}{'  ' + text if text else ''}")
 
     def set_subtitle(self, text: str) -> None:
         """A word in the lower border."""
-        subtitle = say(text, plain=self.plain).markup
-        if subtitle != self.border_subtitle:
-            self.border_subtitle = subtitle
+        self._show_in_border("border_subtitle", text)
+
+    def _show_in_border(self, where: str, text: str) -> None:
+        # not foreign, but a run's id in it is: content is never parsed as markup
+        shown = say(text, plain=self.plain).markup
+        if shown != self._in_border.get(where):  # setting it paints the whole pane
+            self._in_border = {**self._in_border, where: shown}
+            setattr(self, where, shown)
 
     def watch_plain(self, plain: bool) -> None:
         """ASCII borders for ASCII terminals."""
         self.set_class(plain, "-plain")
         self.set_title("")
-        self._shown = None
         if self.is_mounted:
             self.watch_scene(self.scene)
 
     def watch_scene(self, scene: Scene | None) -> None:
-        """Draw if this pane's part of the scene has changed."""
-        if scene is None:
+        """Draw if this pane's part of the scene has changed; out of sight, once it is in sight again."""
+        self._is_behind = not self.display
+        if scene is None or self._is_behind:
             return
-        key = self.depends_on(scene)
+        key = self.plain, self.depends_on(scene)
         if key != self._shown:
             self._shown = key
             self.show(scene)
             self._begin_at_the_top(scene.selected.id if scene.selected else "")
+
+    def notify_style_update(self) -> None:
+        """Textual's notice of new styles, which come before the layout: with a place comes what belongs there."""
+        super().notify_style_update()
+        if self._is_behind and self.display:
+            self.watch_scene(self.scene)
 
     def _begin_at_the_top(self, run_id: str) -> None:
         """Another run is read from its first line, not from where the one before was left."""

@@ -86,7 +86,7 @@ class VersusPane(Pane):
         self.set_class(self.size.height >= _CHARTS_FROM_HEIGHT, "-tall")
 
     def depends_on(self, scene: Scene) -> Hashable:
-        shown = tuple((view.id, view.version) for view in self._runs(scene))
+        shown = tuple((view.id, view.turn) for view in self._runs(scene))
         return shown, self._is_pair(scene), self.listing.all_settings
 
     def show(self, scene: Scene) -> None:
@@ -113,8 +113,7 @@ class VersusPane(Pane):
         if self._is_pair(scene):
             self.set_title("")
         else:
-            title = self.say(f"{self.NUMBER} Compare  {len(runs)} runs, reference {runs[-1].id}")
-            self.border_title = title.markup
+            self.set_title(f"{len(runs)} runs, reference {runs[-1].id}", name="Compare")
         self.set_subtitle(f"d {'differing' if self.listing.all_settings else 'all'} settings" if len(runs) > 1 else "")
 
     def _draw_charts(self, others: Sequence[RunView], reference: RunView | None, keys: Mapping[str, str]) -> None:
