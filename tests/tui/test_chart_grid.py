@@ -23,7 +23,7 @@ from engine.run.directory import RunDirectory
 from engine.run.runs_file import RunsFile
 from tui.app import RoomApp
 from tui.control.curves import METRICS
-from tui.panes.metric_grid import MetricGrid
+from tui.panes.metric_grid import IN_TURN, TURN_S, MetricGrid
 from tui.widgets.small_chart import SmallChart
 
 
@@ -119,8 +119,15 @@ async def test_of_the_small_charts_only_those_with_news_are_drawn_again(
         append(gated, next_step(47))
         app.poll()
         await pilot.pause()
-        changed = {name for name, chart in charts.items() if chart.plot is not before[name]}
-        assert changed == {metric.name for metric in METRICS if metric.source == "steps"}
+
+        def changed() -> set[str]:
+            return {name for name, chart in charts.items() if chart.plot is not before[name]}
+
+        assert len(changed()) == IN_TURN, "no more at once than a key can wait for"
+        stepped = {metric.name for metric in METRICS if metric.source == "steps"}
+        await until(pilot, lambda: changed() >= stepped, "the turn of the others")
+        await pilot.pause(2 * TURN_S)
+        assert changed() == stepped
 
 
 # ── exports ──────────────────────────────────────────────────────────────────────────────────────────────────────────

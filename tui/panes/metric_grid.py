@@ -11,6 +11,7 @@ from textual.binding import Binding
 from textual.containers import Grid
 from textual.message import Message
 from textual.reactive import reactive
+from textual.timer import Timer
 
 from tui.control.curves import METRICS, Axis, Metric, stamp
 from tui.control.scene import Scene
@@ -21,10 +22,12 @@ from tui.widgets.small_chart import SmallChart
 
 _NARROWEST, _LOWEST = 25, 9
 """Cells that a small chart needs for its numbers, its name and three ticks."""
+IN_TURN, TURN_S = 4, 0.5
+"""Charts with nothing but new numbers that are drawn at once, and the seconds until the next ones are."""
 
 
 class MetricGrid(Grid, can_focus=True):
-    """A page of small charts. It holds no more of them than are seen, and draws those whose metric has changed."""
+    """A page of small charts: no more than are seen, and of those only what has changed is drawn, a few at a time."""
 
     BINDINGS = [
         Binding("left", "walk(-1, 0)", "left", show=False, id="grid.left", tooltip="the chart to the left"),
@@ -57,7 +60,9 @@ class MetricGrid(Grid, can_focus=True):
         super().__init__()
         self._figures = figures
         self._style_of = style_of
-        self._drawn: dict[SmallChart, Hashable] = {}
+        self._drawn: dict[SmallChart, tuple[Hashable, Hashable]] = {}
+        """How each chart looks and what its numbers hang on, in the order of drawing."""
+        self._turn: Timer | None = None
         self._scene: Scene | None = None
         self._axis: Axis = "epoch"
         self._columns = self._rows = 0
@@ -131,20 +136,39 @@ class MetricGrid(Grid, can_focus=True):
         self.action_walk(0, -1)
 
     def _fill(self) -> None:
+        """Draw what looks otherwise now; of what has new numbers, those that have waited longest, then the others."""
         scene = self._scene
         if scene is None:
             return
-        page = self.page
+        page, runs = self.page, shown_runs(scene)
+        late: dict[SmallChart, tuple[Metric, tuple[Hashable, Hashable]]] = {}
         for place, chart in enumerate(self.charts):
             chart.visible = place < len(page)
             if not chart.visible:
                 continue
             metric, chart.is_chosen = METRICS[page[place]], page[place] == self.chosen
-            stamps = tuple(stamp(view, metric) for view in shown_runs(scene))
-            now = (metric.name, self._axis, self.plain, chart.is_chosen, stamps)
-            if now != self._drawn.get(chart):
-                self._drawn[chart] = now
-                chart.plot = self._plot(scene, metric, f"{'>' if chart.is_chosen else ' '}{metric.name}")
+            looks = (metric.name, self._axis, self.plain, chart.is_chosen, tuple(view.id for view in runs))
+            now = looks, tuple(stamp(view, metric) for view in runs)
+            known = self._drawn.get(chart, ((), ()))
+            if known[0] != looks:
+                self._draw(scene, chart, metric, now)
+            elif known != now:
+                late[chart] = metric, now
+        if self._turn is None:
+            for chart in [chart for chart in self._drawn if chart in late][:IN_TURN]:
+                self._draw(scene, chart, *late.pop(chart))
+            if late:
+                self._turn = self.set_timer(TURN_S, self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        if self.display:  # else whoever opens it has it filled
+            self._fill()
+
+    def _draw(self, scene: Scene, chart: SmallChart, metric: Metric, now: tuple[Hashable, Hashable]) -> None:
+        self._drawn.pop(chart, None)
+        self._drawn[chart] = now
+        chart.plot = self._plot(scene, metric, f"{'>' if chart.is_chosen else ' '}{metric.name}")
 
     def _plot(self, scene: Scene, metric: Metric, title: str) -> Plot:
         figure = self._figures.of(scene, metric, self._axis)

@@ -10,20 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import BindingType
-from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
-from textual.strip import Strip
-from textual.widget import Widget
 
 from tui.ema import Ema
 from tui.widgets import plot_view
 from tui.widgets.cell_grid import Run
 from tui.widgets.chart_keys import CHART_KEYS
+from tui.widgets.picture import Picture
 from tui.widgets.plot_data import Forecast, Level, Mark, Series, Spot, Trace, prepare
 from tui.widgets.plot_draw import STYLES, draw, x_at
 from tui.widgets.plot_legend import next_x
@@ -36,7 +33,7 @@ SMOOTHINGS = (0.0, 0.6, 0.9)
 """What the smoothing key goes through: none, about 2 points, about 10 points."""
 
 
-class LineChart(Widget, can_focus=True):
+class LineChart(Picture, can_focus=True):
     """Up to four lines over a common x axis, with horizontal levels and vertical marks.
 
     The axes fit the data until someone zooms; from then on the visible part stays theirs, whatever arrives, until they
@@ -88,41 +85,41 @@ class LineChart(Widget, can_focus=True):
     }
     """
 
-    series: reactive[Sequence[Series]] = reactive[Sequence[Series]](())
+    series: reactive[Sequence[Series]] = reactive[Sequence[Series]]((), repaint=False)
     """What to draw; the first lies on top. Assign a new sequence, a changed one is not noticed."""
-    levels: reactive[Sequence[Level]] = reactive[Sequence[Level]](())
+    levels: reactive[Sequence[Level]] = reactive[Sequence[Level]]((), repaint=False)
     """Horizontal lines; always within the picture."""
-    marks: reactive[Sequence[Mark]] = reactive[Sequence[Mark]](())
+    marks: reactive[Sequence[Mark]] = reactive[Sequence[Mark]]((), repaint=False)
     """Vertical lines; shown where there is data."""
-    spots: reactive[Sequence[Spot]] = reactive[Sequence[Spot]](())
+    spots: reactive[Sequence[Spot]] = reactive[Sequence[Spot]]((), repaint=False)
     """Points that stand out."""
-    forecasts: reactive[Sequence[Forecast]] = reactive[Sequence[Forecast]](())
+    forecasts: reactive[Sequence[Forecast]] = reactive[Sequence[Forecast]]((), repaint=False)
     """What lies ahead of the data; the fitted axes show it too."""
-    title: reactive[str] = reactive("")
+    title: reactive[str] = reactive("", repaint=False)
     """Shown at the left of the legend while there is room."""
-    y_label: reactive[str] = reactive("")
+    y_label: reactive[str] = reactive("", repaint=False)
     """The unit or name of the y axis, shown beside the title."""
-    x_label: reactive[str] = reactive("")
+    x_label: reactive[str] = reactive("", repaint=False)
     """The name of the x axis."""
-    x_is_time: reactive[bool] = reactive(False)
+    x_is_time: reactive[bool] = reactive(False, repaint=False)
     """Whether x counts seconds, to be told in s, m and h."""
-    empty_text: reactive[str] = reactive("no data yet")
+    empty_text: reactive[str] = reactive("no data yet", repaint=False)
     """Shown while there is nothing to draw."""
-    cursor_x: reactive[float | None] = reactive[float | None](None)
+    cursor_x: reactive[float | None] = reactive[float | None](None, repaint=False)
     """Where values are read off; may be set from outside to share a cursor between charts."""
-    view: reactive[Scale | None] = reactive[Scale | None](None)
+    view: reactive[Scale | None] = reactive[Scale | None](None, repaint=False)
     """The visible part of the x axis; None shows everything and whatever arrives."""
-    x_range: reactive[tuple[float, float] | None] = reactive[tuple[float, float] | None](None)
+    x_range: reactive[tuple[float, float] | None] = reactive[tuple[float, float] | None](None, repaint=False)
     """What the fitted x axis shows at least, so that charts side by side may share theirs."""
-    y_range: reactive[tuple[float, float] | None] = reactive[tuple[float, float] | None](None)
+    y_range: reactive[tuple[float, float] | None] = reactive[tuple[float, float] | None](None, repaint=False)
     """What the y axis shows at least."""
-    smoothing: reactive[float] = reactive(0.0)
+    smoothing: reactive[float] = reactive(0.0, repaint=False)
     """Weight of the past in the exponential mean that is drawn, in [0, 1). Values read off are never smoothed."""
-    has_levels: reactive[bool] = reactive(True)
+    has_levels: reactive[bool] = reactive(True, repaint=False)
     """Whether levels and marks are shown; without levels the y axis fits the data alone."""
-    log_y: reactive[bool] = reactive(False)
+    log_y: reactive[bool] = reactive(False, repaint=False)
     """Whether the y axis is logarithmic; values of 0 and below are gaps then."""
-    ascii: reactive[bool] = reactive(False)
+    ascii: reactive[bool] = reactive(False, repaint=False)
     """Whether to do without braille and other characters beyond ASCII."""
 
     @dataclass
@@ -169,9 +166,6 @@ class LineChart(Widget, can_focus=True):
             classes: The CSS classes of the widget.
             disabled: Whether the widget is disabled.
         """
-        # refresh() comes before anything else of this class
-        self._rows: list[list[Run]] | None = None
-        self._rows_size = (0, 0)
         self._traces: list[Trace] = []
         self._prepared_series: Sequence[Series] | None = None
         self._prepared_how = (0.0, False)
@@ -210,21 +204,15 @@ class LineChart(Widget, can_focus=True):
             x_is_time=self.x_is_time,
         )
 
-    def render_line(self, y: int) -> Strip:
-        """A row of the picture."""
-        width, height = self.size
-        if self._rows is None or self._rows_size != (width, height):
-            self._rows, self._rows_size = draw(self.plot(), width, height), (width, height)
-        if y >= len(self._rows):
-            return Strip.blank(width, self.rich_style)
-        return Strip([Segment(text, self.style_of(style)) for text, style in self._rows[y]], width)
+    def picture(self, width: int, height: int) -> list[list[Run]]:
+        """The plot in this many cells."""
+        return draw(self.plot(), width, height)
 
-    def refresh(
-        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
-    ) -> LineChart:
-        """Draw a new picture at the next occasion; every change of a reactive ends here."""
-        self._rows = None
-        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+    def on_mount(self) -> None:
+        """Every reactive of a chart is in its picture."""
+        for name, value in vars(LineChart).items():
+            if isinstance(value, reactive):
+                self.watch(self, name, self.draw_again, init=False)
 
     def notify_style_update(self) -> None:
         """Textual's notice that theme or stylesheet changed."""

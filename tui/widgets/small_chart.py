@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.segment import Segment
 from rich.style import Style
 from textual.reactive import reactive
-from textual.strip import Strip
-from textual.widget import Widget
 
 from tui.widgets.cell_grid import Run
+from tui.widgets.picture import Picture
 from tui.widgets.plot_draw import draw
 from tui.widgets.plot_model import Plot
 
 _CHOSEN = Style(reverse=True, bold=True)
 
 
-class SmallChart(Widget, can_focus=False):
+class SmallChart(Picture, can_focus=False):
     """A picture that is drawn once for each plot and size."""
 
     DEFAULT_CSS = "SmallChart { height: 1fr; width: 1fr; }"
 
-    plot: reactive[Plot] = reactive(Plot, init=False)
+    plot: reactive[Plot] = reactive(Plot, init=False, repaint=False)
     """What to show. Assign a new one, a changed one is not noticed."""
     is_chosen: reactive[bool] = reactive(False, init=False)
     """Whether its title stands out."""
@@ -37,25 +35,23 @@ class SmallChart(Widget, can_focus=False):
         Args:
             style_of: the style of a name that `draw` uses, as `LineChart.style_of` gives it.
         """
-        self._rows: list[list[Run]] = []
-        self._drawn: tuple[Plot, int, int] | None = None
         super().__init__()
-        self._style_of = style_of
+        self._lent_style = style_of
 
-    def render_line(self, y: int) -> Strip:
-        """A row of the picture."""
-        width, height = self.size
-        if self._drawn is None or self._drawn[0] is not self.plot or self._drawn[1:] != (width, height):
-            self._rows, self._drawn = draw(self.plot, width, height), (self.plot, width, height)
-        if y >= len(self._rows):
-            return Strip.blank(width, self.rich_style)
-        return Strip([Segment(text, self._paint(style)) for text, style in self._rows[y]], width)
+    def picture(self, width: int, height: int) -> list[list[Run]]:
+        """The plot in this many cells."""
+        return draw(self.plot, width, height)
+
+    def style_of(self, name: str) -> Style:
+        """The line chart's; that of a chosen title is its own."""
+        style = self._lent_style(name)
+        return style + _CHOSEN if self.is_chosen and name == "title" else style
+
+    def watch_plot(self) -> None:
+        """Draw it."""
+        self.draw_again()
 
     def notify_style_update(self) -> None:
         """Textual's notice that theme or stylesheet changed: the lent styles have, too."""
         super().notify_style_update()
         self.refresh()
-
-    def _paint(self, name: str) -> Style:
-        style = self._style_of(name)
-        return style + _CHOSEN if self.is_chosen and name == "title" else style
