@@ -3,7 +3,8 @@
     python benchmarks/many_runs.py [--known 1000] [--active 50] [--epochs 50] [--steps 400] [--folder DIR]
 
 Recorded runs, the active ones with their locks held by this process, which says something new of each once a second.
-The room is opened twice: the second time it has its index of ended runs. CPU is what the kernel booked.
+The room is opened twice: the second time it has its index of ended runs. It is 200x60, where the list and what each
+living run costs are in sight, and has started when it lists every run. CPU is what the kernel booked.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from recorded import AMN_HISTORY, STEPS, make_spec, run_events, stamp, write_run
 from engine.run.directory import Exit, RunDirectory, take_lock  # noqa: E402
 from engine.run.event_file import EventWriter, read_events  # noqa: E402
 from engine.run.events import Event, StepLogged  # noqa: E402
+from engine.run.files import write_atomically  # noqa: E402
 from engine.run.process import boot_id  # noqa: E402
 from tui.control.shelf import Shelf  # noqa: E402
 from tui.control.watcher import Watcher  # noqa: E402
@@ -80,10 +82,10 @@ def measure(runs_dir: Path, ended: int, active: int) -> None:
         passes.append(time.perf_counter() - began)
     print(f"a pass: {sorted(passes)[PASSES // 2] * 1e3:.1f} ms (median of {PASSES}, longest {max(passes) * 1e3:.1f})")
     for opened in ("first", "second"):
-        room = PtyRoom(runs_dir)
+        room = PtyRoom(runs_dir, size=(200, 60))
         try:
             began = time.perf_counter()
-            while f"{known}, ".encode() not in room.read(0.01):
+            while f"1 Runs  {known}, ".encode() not in room.read(0.01):
                 pass
             process = psutil.Process(room.pid)
             cpu = sum(process.cpu_times()[:2])
@@ -117,7 +119,7 @@ def talk(runs: list[RunDirectory], stop: threading.Event, step_s: float = 1.0) -
     for run in runs:
         processes = msgspec.json.decode(run.processes_file.read_bytes())
         processes |= {"boot_id": boot_id(), "attempt": 2}
-        run.processes_file.write_bytes(msgspec.json.encode(processes))
+        write_atomically(run.processes_file, msgspec.json.encode(processes))
     writers = [EventWriter(run.events_file) for run in runs]
     last = [max(event.step for event in read_events(run.events_file) if isinstance(event, StepLogged)) for run in runs]
     step = 0

@@ -169,6 +169,7 @@ class RoomApp(Settled, Remembering, Looking):
                 follows_log=self.tastes.values.follow,
             )
         self._room.scene = self.scene
+        self.watcher.in_sight = self._room.in_sight
 
     @property
     def _turn(self) -> int:

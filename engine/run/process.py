@@ -34,7 +34,8 @@ def identify(pid: int) -> Identity | None:
     """The identity of a living process; None if there is none, or only its corpse."""
     try:
         # the command in parentheses may hold spaces and parentheses itself: count from the last one
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # asked of every run at every look
+            fields = file.read().rpartition(b")")[2].decode().split()
     except OSError:
         return _identify_by_ps(pid)
     state, start_ticks = fields[0], fields[19]

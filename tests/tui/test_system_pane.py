@@ -11,7 +11,7 @@ from engine.run.events import RankFigures, RanksMeasured
 from engine.run.settings import EvalConfig
 from tui.control.scene import Scene
 from tui.control.usage import MachineUsage
-from tui.panes.system import SystemPane
+from tui.panes.system import IN_FULL, SystemPane
 
 USAGE = MachineUsage(
     cpu_percent=10.0, cores=2, memory_used_bytes=1, memory_total_bytes=2, disk_free_bytes=3, processes={}
@@ -80,3 +80,17 @@ def test_ranks_without_an_accelerator_tell_of_their_processes_and_one_alone_of_n
         "rank 1 on cpu: 1.0 GiB, 12s of CPU",
     ]
     assert rows_of_ranks(first) == []
+
+
+def test_of_many_living_runs_the_selected_one_is_told_in_full_and_the_others_in_a_line() -> None:
+    runs = []
+    for number in range(1, IN_FULL + 3):
+        spec = make_spec(number=number)
+        runs.append(make_view(spec, run_events(spec, AMN_HISTORY[:2])))
+    few = Scene(now=0.0, tick=1, views=tuple(runs[:IN_FULL]), selected=runs[1], usage=USAGE)
+    many = Scene(now=0.0, tick=1, views=tuple(runs), selected=runs[2], usage=USAGE)
+    told = {size: [row.plain for row in SystemPane()._rows(scene)] for size, scene in (("few", few), ("many", many))}
+    assert sum("checkpoint" in row for row in told["few"]) == IN_FULL
+    assert sum("checkpoint" in row for row in told["many"]) == 1
+    assert told["many"][1].startswith("mamba_s-0003"), "first, so that it is in sight"
+    assert all(any(row.startswith(run.id) for row in told["many"]) for run in runs)

@@ -52,11 +52,11 @@ class News:
         """What has happened by the last look, and was not told."""
         if self._at_first is None:
             self._at_first = frozenset(self._watcher.views)
-        for view in self._watcher.views.values():
-            if not view.catching_up and self._versions.get(view.id) != view.version:
-                before = self._seen.get(view.id, None if view.id in self._at_first else UNSEEN)
+        for run_id, view in self._watcher.views.items():
+            if not view.catching_up and self._versions.get(run_id) != view.version:
+                before = self._seen.get(run_id, None if run_id in self._at_first else UNSEEN)
                 yield from alerts_since(before, view)
-                self._seen[view.id], self._versions[view.id] = look(view), view.version
+                self._seen[run_id], self._versions[run_id] = look(view), view.version
         fresh = [entry for entry in self._records if self._told is not None and _key(entry) not in self._told]
         self._told = frozenset(map(_key, self._records))
         yield from filter(None, map(of_decision, fresh))

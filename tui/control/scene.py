@@ -42,6 +42,8 @@ class Scene:
     position: Position | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
     """What ails the selected run, the likeliest cause first; none for a healthy one."""
+    diagnosed: int = 0
+    """The version of the selected run that `diagnoses` were made of."""
     plan: RestartPlan | None = None
     """What the restart key would do; None if it does not apply."""
     mend: MendPlan | None = None
@@ -150,6 +152,7 @@ def build_scene(
         playbook=actions.playbook,
         position=position,
         diagnoses=tuple(diagnose(gather(selected))) if selected else (),
+        diagnosed=selected.version if selected else 0,
         plan=plan if isinstance(plan, RestartPlan) else None,
         mend=mend if isinstance(mend, MendPlan) else None,
         probe=probe if isinstance(probe, ProbeIntent) else None,
@@ -172,8 +175,11 @@ def build_scene(
 
 def stepped(scene: Scene, *, now: float, tick: int, usage: MachineUsage | None, unread: int) -> Scene:
     """The moment after `scene` in which steps were logged, and nothing else has happened: no judgement is another."""
-    diagnoses = tuple(diagnose(gather(scene.selected))) if scene.selected else ()
-    return replace(scene, now=now, tick=tick, usage=usage, unread=unread, diagnoses=diagnoses)
+    moment = replace(scene, now=now, tick=tick, usage=usage, unread=unread)
+    run = scene.selected
+    if run is None or run.version == scene.diagnosed:  # the steps are another's
+        return moment
+    return replace(moment, diagnoses=tuple(diagnose(gather(run))), diagnosed=run.version)
 
 
 def default_selection(views: Sequence[RunView], name: str) -> RunView | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from engine.run.convert import ConfigError
-from engine.run.directory import Life, RunDirectory, run_names, run_number
+from engine.run.directory import Life, RunDirectory, run_number
 from engine.run.event_file import EventReader
 from engine.run.events import RanksMeasured, StepLogged
 from engine.run.heads import read_head_report, read_rerank_report
@@ -25,6 +25,7 @@ from engine.run.launch import Launch
 from engine.run.preflight import read_preflight
 from engine.run.state import MOST_POINTS, RunState, Status, derive_status
 from tui.control.briefing import brief_of
+from tui.control.census import Census
 from tui.control.labels import read_note
 from tui.control.launching.scheduler_watch import SchedulerWatch
 from tui.control.marks import NO_MARK, FullMark, Mark, full_mark_of, is_old, mark_of, written_ns
@@ -37,8 +38,9 @@ EVENT_BUDGET = 1 << 21
 """Bytes of events taken in from one run in one pass, about 15,000 events: some 50 ms."""
 PASS_S = 0.1
 """Reading that one pass does at most, or one run where that takes longer: between passes, keys are heard."""
-LOOKS, FULL_LOOKS = 300, 20
-"""Ended runs whose folder, and whose every file, is looked at in one pass. More of them take several passes."""
+LIVING_LOOKS, LOOKS, FULL_LOOKS = 12, 120, 12
+"""Living runs beside those in sight that are looked at in one pass; ended ones whose folder is, and whose every file.
+More of them take several passes: of fifty that live, each is looked at every other second."""
 KEPT_POINTS = 60_000
 """Logged steps of ended runs that are kept at hand, some 25 MB; at least `KEPT_RUNS` runs are, whatever they have."""
 KEPT_RUNS = 8
@@ -86,7 +88,9 @@ class Watcher:
         """Entries that are not on the shelf yet."""
         self._at_hand: list[str] = []
         """Ended runs on the shelf whose record was read, in the order of reading."""
-        self._passes = 0
+        self.in_sight: frozenset[str] = frozenset()
+        """Runs that somebody watches: of those that live, they are looked at in every pass."""
+        self._census = Census(runs_dir)
         self.turns = 0
         """How often anything has happened but steps and what they cost: what a judgement can hang on."""
         self._pass_s = PASS_S
@@ -101,11 +105,11 @@ class Watcher:
 
     def _look_at_all(self) -> bool:
         with self._lock:
-            marks, changed = self._find()
+            due, marks, changed = self._find()
             self.turns += changed
             deadline = time.monotonic() + self._pass_s
             settled: dict[str, RunView] = {}
-            for view in self._due(marks):
+            for view in due:
                 if time.monotonic() > deadline:
                     break
                 changed |= self._refresh(view, marks[view.id])
@@ -125,25 +129,24 @@ class Watcher:
 
     def _launches(self) -> list[Launch]:
         """What schedulers were handed and has not ended, runs and their evaluations."""
-        awake = [view for view in self.views.values() if not self._looks[view.id].is_settled]
+        awake = [self.views[run_id] for run_id, look in self._looks.items() if not look.is_settled]
         lives = [life for view in awake for life in (view.life, *view.jobs.values())]
         return [life.launch for life in lives if life.launch is not None and life.is_busy]
 
     # ── which runs there are ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _find(self) -> tuple[dict[str, Mark], bool]:
-        """The marks of all runs, with views of those that are new; and whether any came, went or became unreadable."""
-        self._passes += 1
-        settled = [run_id for run_id in self.views if self._looks[run_id].is_settled]
-        rested = {*settled} - {*self._in_turn(settled, LOOKS)}
-        marks = {
-            run_id: look.mark if run_id in rested else mark_of(look.folder) for run_id, look in self._looks.items()
-        }
-        unchanged = {run_id for run_id, mark in marks.items() if mark == self._looks[run_id].mark != NO_MARK}
-        there = set(run_names(self.runs_dir, unchanged))
+    def _find(self) -> tuple[list[RunView], dict[str, Mark], bool]:
+        """Views to look at now, with the marks of their folders; and whether any came, went or became unreadable.
+
+        Those that live come first, then the newest of those that have changed or were never read.
+        """
+        awake, settled, wholly = self._in_turn()
+        marks = {run_id: mark_of(self._looks[run_id].folder) for run_id in (*awake, *settled, *wholly)}
+        moved = {run_id for run_id, mark in marks.items() if not mark == self._looks[run_id].mark != NO_MARK}
+        there = self._census.take(self.views.keys() - moved, is_doubtful=bool(moved or self.unreadable))
         gone = self.views.keys() - there
         for run_id in gone:
-            del self.views[run_id], self._looks[run_id], marks[run_id]
+            del self.views[run_id], self._looks[run_id]
         if gone and self._shelf is not None:
             self._shelf.forget(gone)
             self._at_hand = [run_id for run_id in self._at_hand if run_id not in gone]
@@ -155,7 +158,31 @@ class Watcher:
             changed |= self._adopt(run, marks[run_id])
         if changed:
             self.views = {run_id: self.views[run_id] for run_id in sorted(self.views, key=run_number)}
-        return marks, changed
+        due = [
+            view
+            for run_id, mark in marks.items()
+            if (view := self.views.get(run_id)) and self._is_due(view, mark, wholly=run_id in wholly)
+        ]
+        return sorted(due, key=lambda view: (not view.life.lock_held, -run_number(view.id))), marks, changed
+
+    def _in_turn(self) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+        """Whose turn it is: of the runs that live or are not read yet, of the ended ones, and of those file by file."""
+        awake: list[str] = []
+        settled: list[str] = []
+        for run_id, look in self._looks.items():
+            (settled if look.is_settled else awake).append(run_id)
+        watched: list[str] = []
+        others: list[str] = []
+        for run_id in awake:
+            (watched if run_id in self.in_sight or self.views[run_id].catching_up else others).append(run_id)
+        if not math.isinf(self._pass_s):
+            others = [*self._census.in_turn(others, LIVING_LOOKS)]
+        return [*watched, *others], self._census.in_turn(settled, LOOKS), self._census.in_turn(settled, FULL_LOOKS)
+
+    def _is_due(self, view: RunView, mark: Mark, *, wholly: bool) -> bool:
+        look = self._looks[view.id]
+        is_other = not look.is_settled or mark != look.mark
+        return is_other or (wholly and full_mark_of(view.directory) != look.full_mark)
 
     def _adopt(self, run: RunDirectory, mark: Mark) -> bool:
         put = self._on_shelf(run.id)
@@ -178,26 +205,6 @@ class Watcher:
         self._looks[run.id] = _Look(str(run.path), reader=EventReader(run.events_file, MOST_POINTS))
         self.views[run.id] = RunView(run, spec, state, life, status, catching_up=True, progress=0.0)
         return True
-
-    def _due(self, marks: dict[str, Mark]) -> list[RunView]:
-        """The runs to look at now: those that live, then the newest of those that have changed or were never read."""
-        settled = [run_id for run_id in self.views if self._looks[run_id].is_settled]
-        in_turn = {*self._in_turn(settled, FULL_LOOKS)}
-        due = []
-        for run_id, view in self.views.items():
-            look = self._looks[run_id]
-            if (
-                not look.is_settled
-                or marks[run_id] != look.mark
-                or (run_id in in_turn and full_mark_of(view.directory) != look.full_mark)
-            ):
-                due.append(view)
-        return sorted(due, key=lambda view: (not view.life.lock_held, -run_number(view.id)))
-
-    def _in_turn(self, settled: Sequence[str], count: int) -> Sequence[str]:
-        """Those of the ended runs whose turn it is in this pass; all of them where they are no more than `count`."""
-        rounds = max(1, -(-len(settled) // count))
-        return settled[self._passes % rounds :: rounds]
 
     # ── what is new of a run ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -79,7 +79,8 @@ def shown_runs(scene: Scene) -> list[RunView]:
         return []
     runs = [scene.selected]
     counterpart = scene.pair[0] if scene.selected is scene.pair[1] else scene.pair[1]
-    parent = next((view for view in scene.views if view.id == scene.selected.spec.parent), None)
+    parent_id = scene.selected.spec.parent
+    parent = next((view for view in scene.views if view.id == parent_id), None) if parent_id else None
     runs += [view for view in (counterpart, parent) if view is not None and view not in runs]
     return runs
 

@@ -19,6 +19,8 @@ from tui.panes.pane import Pane
 from tui.panes.words import lines
 from tui.widgets.steady_text import SteadyText
 
+IN_FULL = 6
+"""Of more runs that are alive, only the selected one has more than a line."""
 FEW_CHECKPOINTS = 20
 """Fewer than this fit: somebody should make room before the night."""
 
@@ -34,7 +36,7 @@ class SystemPane(Pane):
             yield SteadyText()
 
     def depends_on(self, scene: Scene) -> Hashable:
-        return scene.usage, scene.turn
+        return scene.usage, scene.turn, scene.selected and scene.selected.id
 
     def show(self, scene: Scene) -> None:
         self.query_one(SteadyText).show(lines(*self._rows(scene)))
@@ -52,16 +54,17 @@ class SystemPane(Pane):
         if not alive:
             words = f"no run is alive: {press_to_start(scene)}" if not scene.readonly else "no run is alive"
             yield self.say(words, "$foreground-muted")
-        for view in alive:
-            yield from self._run_rows(view, usage.processes.get(view.id), usage.disk_free_bytes, scene.now)
+        for view in sorted(alive, key=lambda view: view is not scene.selected):
+            process = usage.processes.get(view.id)
+            if len(alive) <= IN_FULL or view is scene.selected:
+                yield from self._run_rows(view, process, usage.disk_free_bytes, scene.now)
+            else:
+                yield self.say(f"{view.id}  {_cost(process)}  {_pace(view)}", "$foreground-muted")
 
     def _run_rows(self, view: RunView, process: ProcessUsage | None, disk_free: int, now: float) -> Iterator[Content]:
-        cost = f"{process.cpu_percent:.0f} % CPU, {_gib(process.memory_bytes)}" if process else "-"
         saved = view.state.checkpoints.get("last")
-        last = view.state.last_step
-        yield self.say(f"{view.id}  {cost}", "bold")
-        pace = f"{last.windows_per_s:.0f} windows/s" if last else "no step yet"
-        yield self.say(f"  {pace}", "$foreground-muted")
+        yield self.say(f"{view.id}  {_cost(process)}", "bold")
+        yield self.say(f"  {_pace(view)}", "$foreground-muted")
         ranks = view.state.ranks
         for figures in ranks:
             if len(ranks) > 1 or figures.device_total_bytes is not None:  # of one on a CPU the line above tells all
@@ -73,6 +76,15 @@ class SystemPane(Pane):
             yield self.say(words, "$foreground-muted" if fits >= FEW_CHECKPOINTS else "$text-warning")
         due = ", ".join(_words(milestone) for milestone in timeline(view, now))
         yield self.say(f"  {due}", "$foreground-muted")
+
+
+def _cost(process: ProcessUsage | None) -> str:
+    return f"{process.cpu_percent:.0f} % CPU, {_gib(process.memory_bytes)}" if process else "-"
+
+
+def _pace(view: RunView) -> str:
+    last = view.state.last_step
+    return f"{last.windows_per_s:.0f} windows/s" if last else "no step yet"
 
 
 def _words(at: Milestone) -> str:

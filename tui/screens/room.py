@@ -22,6 +22,7 @@ from tui.control.views import RunView
 from tui.messages import ActionDone, ActionFailed, Relisted
 from tui.panes.chart import ChartPane
 from tui.panes.decision_tree import DecisionTreePane
+from tui.panes.figures import shown_runs
 from tui.panes.first_hints import FirstHints
 from tui.panes.gates import GatesPane
 from tui.panes.key_hints import KeyHints
@@ -125,6 +126,15 @@ class RoomScreen(Screen[None]):
     def followed(self, run_id: str, views: Mapping[str, RunView]) -> str:
         """The id of the run to select: the newest one's while that is followed, else `run_id`."""
         return self.listing.followed(list(views.values()), run_id)
+
+    @property
+    def in_sight(self) -> frozenset[str]:
+        """The ids of the runs of which panes show more than a row."""
+        scene = self.scene
+        if scene is None:
+            return frozenset()
+        shown = {view.id for view in shown_runs(scene)} | {view.id for view in scene.pair if view is not None}
+        return frozenset({*shown, *self.listing.marked, self.listing.reference})
 
     def on_relisted(self, event: Relisted) -> None:
         """Look at the runs in another way."""

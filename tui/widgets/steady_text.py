@@ -16,9 +16,14 @@ class SteadyText(Static):
 
         Args:
             content: What to show.
-            layout: Whether its size may differ from what is shown; False spares a layout of the whole screen.
+            layout: Whether it may take more or fewer lines than what is shown. Only where it does is the screen laid
+                out, and painted, anew.
         """
         markup = content.markup  # equality of contents leaves out their styles
         if markup != self._shown:
             self._shown = markup
-            self.update(content, layout=layout)
+            self.update(content, layout=layout and not self._takes_its_place(content))
+
+    def _takes_its_place(self, content: Content) -> bool:
+        width, height = self.size
+        return width > 0 and content.get_height(self.styles.get_render_rules(), width) == height
