@@ -35,10 +35,10 @@ def seldom_collect() -> None:
 
 def file_mark(file: RunsFile) -> tuple[int, ...]:
     """Modification times and sizes of the runs.toml and of the room's own playbook; zeros where there is none."""
-    return (*_mark(Path(file.path)), *(_mark(file.playbook_path) if file.playbook_path else (0, 0)))
+    return (*_mark(file.path), *(_mark(file.playbook_path) if file.playbook_path else (0, 0)))
 
 
-def _mark(path: Path) -> tuple[int, int]:
+def _mark(path: Path | str) -> tuple[int, int]:
     try:
         info = os.stat(path)
     except OSError:

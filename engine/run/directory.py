@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import msgspec
 from msgspec import Struct, structs
@@ -112,10 +112,16 @@ class _File:
     """A file of a run, by its name; joined when it is asked for, since a folder has thousands of runs."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
 
-    def __get__(self, run: RunDirectory, owner: type[RunDirectory]) -> Path:
-        return run.path / self._name
+    @overload
+    def __get__(self, run: None, owner: type[RunDirectory]) -> _File: ...
+
+    @overload
+    def __get__(self, run: RunDirectory, owner: type[RunDirectory]) -> Path: ...
+
+    def __get__(self, run: RunDirectory | None, owner: type[RunDirectory]) -> Path | _File:
+        return self if run is None else run.path / self.name
 
 
 class RunDirectory:

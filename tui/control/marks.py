@@ -18,6 +18,19 @@ Mark = tuple[int, int]
 FullMark = tuple[int, ...]
 """Modification times of what an ended run may still be written in."""
 NO_MARK: Mark = (0, 0)
+_WRITTEN_AGAIN = tuple(
+    file.name
+    for file in (
+        RunDirectory.processes_file,
+        RunDirectory.events_file,
+        RunDirectory.exit_file,
+        RunDirectory.preflight_file,
+        RunDirectory.launch_file,
+        RunDirectory.evals,
+        RunDirectory.note_file,
+        RunDirectory.archived_file,
+    )
+)
 SETTLED_NS = 2_000_000_000
 """A folder that changed less than this ago may change again within the same tick of the disk's clock."""
 
@@ -38,11 +51,11 @@ def is_old(mark: Mark) -> bool:
 
 def full_mark_of(run: RunDirectory) -> FullMark:
     """Tells whether an ended run has woken up, was evaluated or was written on, even in place."""
-    files = (run.processes_file, run.events_file, run.exit_file, run.preflight_file, run.launch_file, run.evals)
-    return tuple(map(written_ns, (*files, run.note_file, run.archived_file)))
+    folder = str(run.path)  # joining paths would cost twice as much as asking
+    return tuple([written_ns(f"{folder}/{name}") for name in _WRITTEN_AGAIN])
 
 
-def written_ns(path: Path) -> int:
+def written_ns(path: Path | str) -> int:
     """Modification time; 0 where there is nothing."""
     try:
         return os.stat(path).st_mtime_ns
