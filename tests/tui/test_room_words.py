@@ -9,11 +9,14 @@ import pytest
 from recorded_report import eval_report
 from test_room import SIZES, notices, open_app, until
 from textual.containers import VerticalScroll
+from textual.widgets import Input, Static
 
 from engine.run.runs_file import RunsFile
 from engine.run.state import Status
 from tui.acts import prepare
+from tui.app import RoomApp
 from tui.control.journal import Decision
+from tui.control.preferences import Personal
 from tui.panes.decision_tree import DecisionTreePane
 from tui.panes.gates import GatesPane
 from tui.panes.preflight import PreflightPane
@@ -36,6 +39,12 @@ async def test_notices_make_room_for_the_question_that_follows(runs_file: RunsFi
         await pilot.press("O")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
         assert notices(app) == []
+
+
+def question_keys(app: RoomApp) -> str:
+    """What the question says of its keys; empty before it is asked."""
+    line = app.screen.query("#keys")
+    return str(line.first(Static).render()) if line else ""
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
@@ -97,6 +106,39 @@ async def test_notices_questions_and_help_are_ascii_where_the_room_is(
         await pilot.press(*keys)
         await until(pilot, lambda: shown in app.export_screenshot(), shown)
         assert {character for character in app.export_screenshot() if ord(character) > 127} == set()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("has_colour", [True, False], ids=["colour", "NO_COLOR"])
+@pytest.mark.usefixtures("recorded_runs")
+async def test_a_question_names_the_keys_that_answer_it(
+    runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch, plain: bool, has_colour: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not has_colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = open_app(runs_file, plain=plain)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        assert app.no_color is not has_colour
+        await pilot.press("W")
+        await until(pilot, lambda: "escape or n cancel" in question_keys(app), "the keys")
+        assert question_keys(app) == "y autopilot  escape or n cancel"
+        assert app.screen.query_one("#keys").region.bottom <= 24
+        await pilot.press("n", "j", "O")
+        await until(pilot, lambda: isinstance(app.focused, Input), "the field of the reason")
+        assert question_keys(app) == "enter override  escape cancel", "letters are the reason's"
+        assert app.screen.query_one("#keys").region.bottom <= 24
+        await pilot.press("tab")
+        await until(pilot, lambda: "y override" in question_keys(app), "the keys outside of the field")
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_a_question_names_rebound_keys_as_they_are_bound(runs_file: RunsFile) -> None:
+    personal = Personal(None, {}, {"confirm.yes": "f2", "confirm.cancel": "f3"})
+    app = RoomApp(runs_file, runs_file.runs_dir, personal=personal)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.press("W")
+        await until(pilot, lambda: question_keys(app) == "f2 autopilot  f3 cancel", "the person's keys")
 
 
 @pytest.mark.usefixtures("recorded_runs")
