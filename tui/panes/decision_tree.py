@@ -66,6 +66,9 @@ class DecisionTreePane(Pane):
             names = ", ".join(f"{found.signature} {found.confidence:.2f}" for found in alarms)
             yield self.say(f"diagnosis: {names}", "bold $text-warning")
             yield from self._mend_rows(scene)
+        run = scene.selected
+        if run is not None and run.reason and run.life.launch is not None:  # the status strip has room for the cause
+            yield self.say(run.reason, "$text-warning")
         yield from self._autopilot_rows(scene)
         yield from self._plan_rows(scene)
         yield from self._probe_rows(scene)
