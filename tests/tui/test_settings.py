@@ -12,7 +12,9 @@ from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
 from tui.control.noticed import Alert
 from tui.control.preferences import load_personal
+from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.screens.settings import SettingsScreen
+from tui.themes import THEMES
 
 
 @pytest.fixture
@@ -102,6 +104,33 @@ async def test_the_palette_chooses_a_theme_for_good(runs_file: RunsFile, path: P
         await pilot.pause()
         assert app.theme == "lvm-contrast"
     assert load_personal(path).room == {"theme": "lvm-contrast"}
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_palette_lists_the_rooms_own_actions_and_why_one_does_not_apply(
+    runs_file: RunsFile, path: Path
+) -> None:
+    app = open_app(runs_file, path)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.pause()
+        commands = {command.title: command.help for command in app.get_system_commands(app.screen)}
+        own = {binding.tooltip for binding in ROOM_BINDINGS} | {f"theme {theme.name}" for theme in THEMES}
+        assert set(commands) == own, "the toolkit's quit, maximise and themes do other things than the room's"
+        assert commands["kill (asks first)"] == "key K; not now: mamba_s-0001 is not running"
+        assert commands["train Mamba-S"] == "key T"
+        await pilot.press("colon", *"kill")
+        await pilot.pause(0.5)
+        assert "mamba_s-0001 is not running" in app.export_screenshot().replace("&#160;", " ")
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_palette_of_a_room_that_takes_no_action_offers_none(runs_file: RunsFile, path: Path) -> None:
+    app = open_app(runs_file, path, readonly=True)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.pause()
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert not titles & {what for _, what in ACTION_KEYS.values()}
+        assert "search the log" in titles
 
 
 @pytest.mark.parametrize(("bell", "notices"), [(True, True), (False, True), (True, False)])
