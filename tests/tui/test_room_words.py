@@ -80,6 +80,35 @@ async def test_the_row_that_the_gates_are_held_against_stands_beside_them(runs_f
         assert "(judged)" in text.partition("reranked")[2].partition("\n")[0]
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["unicode", "ascii"])
+@pytest.mark.usefixtures("recorded_runs")
+async def test_gates_that_are_out_of_sight_are_counted_in_the_border(runs_file: RunsFile, plain: bool) -> None:
+    app = open_app(runs_file, plain=plain)
+    async with app.run_test(size=SIZES["working"]) as pilot:
+        await pilot.press("3")
+        await pilot.pause()
+        assert app.scene
+        assert app.scene.selected
+        app.scene.selected.evals["smoke-e0004"] = eval_report("smoke-e0004")
+        pane = app.screen.query_one(GatesPane)
+        pane.show(app.scene)
+        scroll, text = pane.query_one(VerticalScroll), pane.query_one(SteadyText)
+
+        def below() -> int:
+            return text.size.height - scroll.size.height - round(scroll.scroll_y)
+
+        await until(pilot, lambda: below() > 5, "the evaluation's rows below the fold")
+        await until(pilot, lambda: str(pane.border_subtitle) == f"{below()} more below", "their count")
+        await pilot.press("down", "down")
+        await until(pilot, lambda: scroll.scroll_y == 2, "two rows on")
+        assert str(pane.border_subtitle) == f"{below()} more below"
+        await pilot.press("end")
+        await until(pilot, lambda: str(pane.border_subtitle) == "", "the end")
+        await pilot.press("home")
+        await pilot.press("m")
+        await until(pilot, lambda: str(pane.border_subtitle) == "", "room for all")
+
+
 @pytest.mark.usefixtures("recorded_runs")
 async def test_what_did_not_pass_the_preflight_stands_above_what_did(runs_file: RunsFile) -> None:
     app = open_app(runs_file)
