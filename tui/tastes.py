@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from engine.run.convert import ConfigError
 from engine.run.preferences import Preferences
-from tui.control.preferences import Personal, Resolved, resolve, save
+from tui.control.preferences import Personal, Resolved, Source, resolve, save
 from tui.keymap import ROOM_BINDINGS, key_of
 from tui.panes.words import say
 from tui.rebinding import checked_keys
@@ -36,7 +36,7 @@ class Tastes:
 
         Args:
             personal: their file.
-            given: what the command line says.
+            given: what is said for this room alone, on the command line unless `given_by` says otherwise.
             readonly: whether changes last as long as the room does, since it writes nothing.
 
         Raises:
@@ -44,6 +44,7 @@ class Tastes:
         """
         self._personal = personal
         self._given = given
+        self.given_by: Source = "command line"
         self._readonly = readonly
         self.keys = checked_keys(personal.keys, f"{personal.path}, [keys]")
         self.resolved = Resolved()
@@ -55,7 +56,7 @@ class Tastes:
 
     def take_up(self, app: App[None], room: RoomScreen, file: RunsFile) -> str:
         """Have the room look and behave as it should; returns what is wrong, empty if nothing is."""
-        self.resolved = resolve(file, self._personal, self._given)
+        self.resolved = resolve(file, self._personal, self._given, self.given_by)
         offer_themes(app)
         app.set_keymap(self.keys)
         room.plain = self.values.ascii
@@ -83,7 +84,7 @@ class Tastes:
         else:
             self._personal = save(self._personal.path, name, value)
         source = self.resolved.sources[name]
-        if source in ("command line", "runs.toml"):
+        if source in ("command line", "locale", "runs.toml"):
             return f"{name} is said by the {source}, which stands above your own file"
         return ""
 

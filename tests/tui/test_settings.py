@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from recorded import make_spec, run_events, write_run
 from textual.widgets import OptionList
 
 from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
+from tui.cli import main
 from tui.control.noticed import Alert
 from tui.control.preferences import load_personal
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
@@ -75,6 +77,36 @@ async def test_ascii_from_the_command_line_is_named_as_such(runs_file: RunsFile,
     async with app.run_test(size=(120, 35)) as pilot:
         await pilot.press("comma")
         assert rows(app)["ascii"][-3:] == ["yes", "command", "line"]
+
+
+async def test_ascii_from_the_locale_is_named_as_such(runs_file: RunsFile, path: Path) -> None:
+    app = open_app(runs_file, path, plain=True)
+    app.tastes.given_by = "locale"
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.press("comma")
+        assert rows(app)["ascii"][-2:] == ["yes", "locale"]
+        await pilot.press("down", "down", "down", "down", "enter")
+        await pilot.pause()
+        assert any("said by the locale" in notice.message for notice in app._notifications)
+
+
+@pytest.mark.parametrize(
+    ("locale", "flags", "plain", "by"),
+    [
+        ("C", [], True, "locale"),
+        ("C", ["--ascii"], True, "command line"),
+        ("C.UTF-8", ["--ascii"], True, "command line"),
+        ("C.UTF-8", [], False, "locale"),
+    ],
+)
+def test_the_room_is_told_who_wants_ascii(
+    runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch, locale: str, flags: list[str], plain: bool, by: str
+) -> None:
+    opened: dict[str, object] = {}
+    monkeypatch.setattr("tui.app.open_room", lambda *_, **told: opened.update(told))
+    monkeypatch.setattr("tui.outside.is_served", lambda: True)
+    CliRunner().invoke(main, ["--config", runs_file.path, *flags], env={"LC_ALL": locale})
+    assert (opened["plain"], opened["plain_by"]) == (plain, by)
 
 
 async def test_a_read_only_room_writes_no_settings_but_has_them(runs_file: RunsFile, path: Path) -> None:
