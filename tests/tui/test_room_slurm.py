@@ -88,6 +88,27 @@ async def test_a_scheduler_that_does_not_answer_leaves_the_run_unknown(slurm_fil
         assert "is unknown" in app.scene.reasons["resume"]
 
 
+async def test_k_says_at_once_that_a_run_is_being_ended_though_its_scheduler_takes_its_time(
+    slurm_file: RunsFile, fake: FakeSlurm, tmp_path: Path
+) -> None:
+    app = open_app(slurm_file)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.press("T")
+        await until(pilot, lambda: list_runs(slurm_file.runs_dir), "the run")
+        (run,) = list_runs(slurm_file.runs_dir)
+        fake.says(name_of(run), "12")
+        await until(pilot, lambda: "PENDING" in strip(app), "the scheduler's word")
+        answer = f"echo '12|{name_of(run)}|PENDING|77|N/A|N/A||(Resources)'"
+        fake("squeue", f"while [ ! -e {tmp_path}/answers ]; do sleep 0.02; done; {answer}")
+        await pilot.press("K", "y")
+        await until(pilot, lambda: f"{run.id} is being called off; lab is asked" in notices(app), "word at once")
+        assert fake.calls("scancel") == []
+        assert f"{run.id} is called off" not in notices(app)
+        (tmp_path / "answers").touch()
+        await until(pilot, lambda: f"{run.id} is called off" in notices(app), "the end of it")
+        assert fake.calls("scancel") == ["scancel 12"]
+
+
 WORDY = (
     "echo 'squeue: error: slurm_persist_conn_open_without_init: failed to open persistent connection' >&2\n"
     "echo 'squeue: error: Sending PersistInit msg: Connection refused' >&2\n"

@@ -42,7 +42,7 @@ class ConfirmScreen(ModalScreen[str | None]):
         self._rows = [say(title, "bold", plain=plain), *(say(row, plain=plain) for row in act.plan)]
         self._verb = verb
         self._plain = plain
-        self._needs_reason = act.needs_reason
+        self._needs_reason, self._meanwhile = act.needs_reason, act.meanwhile
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -83,6 +83,8 @@ class ConfirmScreen(ModalScreen[str | None]):
         if not answer:
             self.dismiss(None)
         elif reason or not self._needs_reason:
+            if self._meanwhile:
+                self.app.notify(clean(self._meanwhile), markup=False)
             self.dismiss(reason)
         else:
             self.query_one(Input).focus()
