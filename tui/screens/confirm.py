@@ -30,7 +30,7 @@ class ConfirmScreen(ModalScreen[str | None]):
     ConfirmScreen Horizontal { height: auto; margin-top: 1; align-horizontal: right; }
     ConfirmScreen Button { margin-left: 2; }
     ConfirmScreen Input { margin-top: 1; }
-    ConfirmScreen #keys { margin-top: 1; }
+    ConfirmScreen #keys { width: 1fr; height: 3; content-align: left middle; }
     """
     BINDINGS = [
         Binding("escape,n", "answer(False)", "cancel", id="confirm.cancel", tooltip="leave it as it is"),
@@ -50,9 +50,9 @@ class ConfirmScreen(ModalScreen[str | None]):
             if self._needs_reason:
                 yield Input(placeholder="why", max_length=400)
             with Horizontal():
+                yield Static(id="keys")  # beside the buttons: below them a low terminal has no row for it
                 yield Button("Cancel", id="cancel")
                 yield Button(say(self._verb).markup, id="yes", variant="warning")
-            yield Static(id="keys")
 
     def on_mount(self) -> None:
         """The safe answer is the one that Enter gives; an empty reason is no answer."""
@@ -67,7 +67,7 @@ class ConfirmScreen(ModalScreen[str | None]):
             Content.assemble((" or ".join(keys), "bold $text-accent"), say(f" {word}", plain=self._plain))
             for keys, word in ((yes, self._verb), (cancel, "cancel"))
         ]
-        self.query_one("#keys", Static).update(Content("  ").join(hints))
+        self.query_one("#keys", Static).update(lines(*hints))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button is an answer."""
