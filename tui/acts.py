@@ -32,6 +32,8 @@ class Act:
     """Prepare it again with the person's written reason before carrying it out."""
     asks: bool = False
     """Ask first, whatever runs.toml says."""
+    meanwhile: str = ""
+    """What to say as soon as it is confirmed, of an act whose end is long in coming; empty for one that is quick."""
 
 
 def prepare(action: str, scene: Scene, actions: Actions, reason: str = "", *, pilot: RoomPilot | None = None) -> Act:
@@ -171,14 +173,17 @@ def _end(run: RunView, action: str, actions: Actions) -> Act:
         asked = f"is asked to {'end now' if is_kill else 'finish its step and save'}"
         return ActionDone(f"{run.id} {'is called off' if is_waiting else asked}")
 
+    where = f"; {run.life.launch.launcher} is asked" if run.life.launch is not None else ""
+    meanwhile = f"{run.id} is being {'called off' if is_waiting else 'ended'}{where}" if is_kill and where else ""
     if is_waiting:
-        return Act([f"calls {run.id} off", "its job has not begun: it is taken from the scheduler"], end, asks=is_kill)
+        plan = [f"calls {run.id} off", "its job has not begun: it is taken from the scheduler"]
+        return Act(plan, end, asks=is_kill, meanwhile=meanwhile)
     how = (
         "asks it to end, and kills it if it has not after 10 s; it saves a checkpoint if it still can"
         if is_kill
         else "it finishes its step and saves a checkpoint first"
     )
-    return Act([f"{'kills' if is_kill else 'stops'} {run.id}", how], end, asks=is_kill)
+    return Act([f"{'kills' if is_kill else 'stops'} {run.id}", how], end, asks=is_kill, meanwhile=meanwhile)
 
 
 def _begin_autopilot(run: RunView, actions: Actions, pilot: RoomPilot, key: str) -> Act:

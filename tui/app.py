@@ -21,7 +21,7 @@ from tui.acts import Act, foretell, prepare
 from tui.announcing import NOTICE_CHARS, Announcer
 from tui.control.actions import Actions
 from tui.control.news import News
-from tui.control.preferences import Personal, load_personal, personal_file
+from tui.control.preferences import Personal, Source, load_personal, personal_file
 from tui.control.room_memory import RoomMemory, state_folder
 from tui.control.scene import Scene, build_scene, stepped
 from tui.control.shelf import Shelf
@@ -292,16 +292,16 @@ class RoomApp(Settled, Remembering, Looking):
         self.poll()
 
 
-def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool) -> int:
+def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool, plain_by: Source) -> int:
     """Run the room until it is left; returns the process's exit code.
 
     Raises:
         ConfigError: the person's own file cannot be used.
     """
     memory = None if readonly else RoomMemory(state_folder(), runs_dir)  # which writes nothing
-    personal = load_personal(personal_file())
-    shelf = Shelf(runs_dir, readonly=readonly)
+    personal, shelf = load_personal(personal_file()), Shelf(runs_dir, readonly=readonly)
     app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=personal, memory=memory, shelf=shelf)
+    app.tastes.given_by = plain_by
     end_with_terminal()
     seldom_collect()
     try:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
@@ -36,6 +36,9 @@ from tui.verbs_probe import probe_command
 from tui.verbs_runs import archive_command, compare_command, note_command
 from tui.verbs_scenarios import scenarios_command
 from tui.verbs_serve import serve_command
+
+if TYPE_CHECKING:
+    from tui.control.preferences import Source
 
 
 class _Group(click.Group):
@@ -76,8 +79,9 @@ def main(ctx: click.Context, config: str | None, runs_dir: str | None, readonly:
         if not (is_served() or (sys.stdin.isatty() and sys.stderr.isatty())):
             fail("the room needs a terminal; `lvm-tui status` and the other commands do not")
         place = open_place(config, runs_dir)
+        by: Source = "command line" if plain else "locale"
         plain = plain or wants_ascii(os.environ)
-        sys.exit(open_room(place.file, place.runs_dir, readonly=place.readonly, plain=plain))
+        sys.exit(open_room(place.file, place.runs_dir, readonly=place.readonly, plain=plain, plain_by=by))
 
 
 @main.command()
@@ -273,7 +277,7 @@ def replay(config: str | None, runs_dir: str | None, recording: Path, speed: flo
         playing = threading.Thread(target=player.play, args=(stopped,))
         playing.start()
         try:
-            code = open_room(place.file, Path(folder), readonly=True, plain=wants_ascii(os.environ))
+            code = open_room(place.file, Path(folder), readonly=True, plain=wants_ascii(os.environ), plain_by="locale")
         finally:
             stopped.set()
             playing.join()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from textual import on
 from textual.app import App
 
 from tui.control.curves import AXES, METRICS
-from tui.control.room_memory import Layout, RoomMemory
+from tui.control.room_memory import Layout, RoomMemory, found_again
 from tui.panes.chart import ChartPane
 from tui.panes.first_hints import FirstHints
 from tui.panes.pane import Pane
@@ -17,9 +19,12 @@ from tui.screens.room import RoomScreen
 from tui.text import clean
 from tui.widgets.line_chart import SMOOTHINGS
 
+if TYPE_CHECKING:
+    from tui.control.watcher import Watcher
 
-def layout_of(room: RoomScreen) -> Layout:
-    """How the room is now."""
+
+def layout_of(room: RoomScreen, run_id: str) -> Layout:
+    """How the room is now, with this run chosen."""
     chart = room.query_one(ChartPane)
     return Layout(
         pane=room.current,
@@ -27,6 +32,8 @@ def layout_of(room: RoomScreen) -> Layout:
         metric=METRICS[chart.metric].name,
         axis=chart.axis,
         smoothing=chart.chart.smoothing,
+        run=run_id,
+        follows=room.listing.follows,
     )
 
 
@@ -39,6 +46,7 @@ def lay_out(room: RoomScreen, layout: Layout) -> None:
     chart.axis = next((axis for axis in AXES if axis == layout.axis), chart.axis)
     if layout.smoothing in SMOOTHINGS:
         chart.chart.smoothing = layout.smoothing
+    room.listing = replace(room.listing, follows=layout.follows)
     if layout.pane in {pane.NUMBER for pane in room.query(Pane)}:
         room.go_to(layout.pane)
         if layout.is_alone:
@@ -49,8 +57,14 @@ class Remembering(App[None]):
     """The part of the application that has a memory; without one it forgets."""
 
     memory: RoomMemory | None = None
+    selected_id: str
+    watcher: Watcher
     _is_laid_out = False
     _room: RoomScreen
+
+    def choose(self, run_id: str) -> None:
+        """Select a run."""
+        raise NotImplementedError
 
     def recall(self) -> None:
         """Find the room as it was left; the first time, explain it."""
@@ -59,6 +73,7 @@ class Remembering(App[None]):
         layout, note = self.memory.recall()
         if layout is not None:
             lay_out(self._room, layout)
+            self.choose(found_again(layout.run, list(self.watcher.views.values())) or self.selected_id)
         self._is_laid_out = True
         if note:
             self.notify(clean(note), markup=False)
@@ -69,7 +84,7 @@ class Remembering(App[None]):
         """Leave, however that came about, and remember how it was; not what was never laid out."""
         if self.memory is not None and self._is_laid_out:
             with suppress(OSError):  # a full disk is told elsewhere; for this there is nobody left to tell
-                self.memory.keep(layout_of(self._room))
+                self.memory.keep(layout_of(self._room, self.selected_id))
         super().exit(result, return_code, message)
 
     @on(FirstHints.Read)

@@ -12,15 +12,19 @@ from textual.screen import Screen
 
 from engine.run.convert import ConfigError
 from engine.run.preferences import Preferences
-from tui.control.preferences import Personal, Resolved, resolve, save
+from tui.control.preferences import Personal, Resolved, Source, resolve, save
 from tui.keymap import ROOM_BINDINGS, key_of
+from tui.panes.words import say
 from tui.rebinding import checked_keys
 from tui.screens.settings import SettingsScreen
 from tui.text import clean
 from tui.themes import THEMES, offer_themes, use_theme
 
 if TYPE_CHECKING:
+    from textual.reactive import reactive
+
     from engine.run.runs_file import RunsFile
+    from tui.control.scene import Scene
     from tui.screens.room import RoomScreen
 
 
@@ -32,7 +36,7 @@ class Tastes:
 
         Args:
             personal: their file.
-            given: what the command line says.
+            given: what is said for this room alone, on the command line unless `given_by` says otherwise.
             readonly: whether changes last as long as the room does, since it writes nothing.
 
         Raises:
@@ -40,6 +44,7 @@ class Tastes:
         """
         self._personal = personal
         self._given = given
+        self.given_by: Source = "command line"
         self._readonly = readonly
         self.keys = checked_keys(personal.keys, f"{personal.path}, [keys]")
         self.resolved = Resolved()
@@ -51,7 +56,7 @@ class Tastes:
 
     def take_up(self, app: App[None], room: RoomScreen, file: RunsFile) -> str:
         """Have the room look and behave as it should; returns what is wrong, empty if nothing is."""
-        self.resolved = resolve(file, self._personal, self._given)
+        self.resolved = resolve(file, self._personal, self._given, self.given_by)
         offer_themes(app)
         app.set_keymap(self.keys)
         room.plain = self.values.ascii
@@ -79,7 +84,7 @@ class Tastes:
         else:
             self._personal = save(self._personal.path, name, value)
         source = self.resolved.sources[name]
-        if source in ("command line", "runs.toml"):
+        if source in ("command line", "locale", "runs.toml"):
             return f"{name} is said by the {source}, which stands above your own file"
         return ""
 
@@ -89,6 +94,8 @@ class Settled(App[None]):
 
     file: RunsFile
     tastes: Tastes
+    scene: reactive[Scene | None]
+    readonly: bool
 
     def take_up_settings(self) -> None:
         """Use what holds now."""
@@ -100,14 +107,23 @@ class Settled(App[None]):
         return self.tastes.values.ascii
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: every key of the room by what it does, our themes, then the terminal toolkit's own."""
+        """The palette: every key of the room by what it does, and why not where it does not apply; then our themes.
+
+        The toolkit's own commands would quit and maximise in another way than the room's keys of that name. A room that
+        takes no action offers none.
+        """
+        reasons = self.scene.reasons if self.scene is not None else {}
         for binding in ROOM_BINDINGS:
-            key = key_of(binding.id or "", self.tastes.keys)
-            yield SystemCommand(binding.tooltip, f"key {key}", partial(self.run_action, binding.action))
+            place, _, action = (binding.id or "").partition(".")
+            if place == "act" and self.readonly:
+                continue
+            key = f"key {key_of(binding.id or '', self.tastes.keys)}"
+            why_not = reasons.get(action, "") if place == "act" else ""
+            words = say(f"{key}; not now: {why_not}" if why_not else key, plain=self.plain)
+            yield SystemCommand(binding.tooltip, words.markup, partial(self.run_action, binding.action))
         for theme in THEMES:
             wanted = SettingsScreen.Wanted("theme", theme.name)
             yield SystemCommand(f"theme {theme.name}", "from now on", partial(self.change_setting, wanted))
-        yield from super().get_system_commands(screen)
 
     def action_settings(self) -> None:
         """Show a person's settings."""

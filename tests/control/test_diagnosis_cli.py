@@ -119,6 +119,26 @@ def test_a_run_that_diverged_is_named_and_exits_with_1(lvm: Invoke, runs_file: R
     assert [one["signature"] for one in record["diagnoses"]] == ["non_finite"]
 
 
+def test_a_remedy_that_is_a_fix_of_the_ladder_says_its_number_until_it_is_tried(
+    lvm: Invoke, runs_file: RunsFile
+) -> None:
+    def remedy(run_id: str) -> str:
+        (found,) = (each for each in record_of(lvm(run_id, "--json"))["diagnoses"] if "space" in each["signature"])
+        return str(found["remedy"])
+
+    spec = make_spec("mamba_s", 1)
+    events = run_events(spec, [0.3, 0.31], top1_projected=0.194, top1_target=0.106)
+    write_run(runs_file.runs_dir, spec, events)
+    assert remedy("1").endswith('loss.contrast_space = "target".'), "no fix of this ladder does that"
+    path = Path(runs_file.path)
+    fix = '\n[[fix]]\ntitle = "Space"\nreason = "Searched."\ntries = [{ "loss.contrast_space" = "target" }]\n'
+    path.write_text(path.read_text() + fix)
+    assert remedy("1").endswith("It is fix 6 of the ladder: `lvm-tui triage ID --fix 6`.")
+    child = make_spec("mamba_s", 2, parent=spec, patch={"loss.contrast_space": "target"})
+    write_run(runs_file.runs_dir, child, run_events(child, [0.3, 0.31]))
+    assert "fix 6" not in remedy("1"), "it was tried"
+
+
 def test_foreign_text_cannot_reach_the_terminal(lvm: Invoke, runs_file: RunsFile) -> None:
     spec = make_spec()
     nan = NonFiniteFound(what="loss\x1b]0;owned\x07\x1b[2J", value="nan", epoch=3, step=44)

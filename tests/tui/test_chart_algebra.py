@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tui.ema import Ema
-from tui.widgets.plot_data import Forecast, Level, Series, Spot, prepare
+from tui.widgets.plot_data import Forecast, Level, Mark, Series, Spot, prepare
 from tui.widgets.plot_draw import draw
 from tui.widgets.plot_forecast import interval_at
 from tui.widgets.plot_legend import next_x
@@ -274,6 +275,21 @@ def test_the_best_point_is_marked_and_labelled() -> None:
         rows = text_of(draw(Plot([trace], spots=[Spot(2.0, 0.47, "best 0.470")], ascii_only=ascii_only), 60, 14))
         assert sum(row.count(sign) for row in rows) == 1
         assert any("best 0.470" in row for row in rows)
+
+
+@pytest.mark.parametrize("ascii_only", [False, True], ids=["unicode", "ascii"])
+def test_no_label_runs_into_another(ascii_only: bool) -> None:
+    touching = shown = 0
+    for width, best, height in product(range(30, 100, 3), (2.0, 3.0, 4.0, 6.0), (8, 14)):
+        ys = [0.41, 0.44, 0.45, 0.46, 0.46, 0.47, 0.46, 0.46, 0.46]
+        trace = prepare(Series("", [float(epoch) for epoch in range(1, 10)], ys))
+        spots = [Spot(best, max(ys), "best 0.470"), Spot(best + 1, max(ys), "best 0.469", 1)]
+        plot = Plot([trace], marks=[Mark(2.0, "gate@2"), Mark(4.0, "smoke@4")], spots=spots, ascii_only=ascii_only)
+        for row in text_of(draw(plot, width, height)):
+            shown += "best" in row or "@" in row
+            touching += re.search(r"\wgate|\wsmoke|\wbest|@\d\w|0\.4(70|69)\w", row) is not None
+    assert shown > 100
+    assert touching == 0
 
 
 def test_a_small_chart_keeps_its_name_before_its_values() -> None:

@@ -16,7 +16,7 @@ from engine.run.runs_file import RunsFile
 from tui.app import RoomApp
 from tui.control.log_places import Place, place_before, place_of
 from tui.panes.chart import ChartPane
-from tui.panes.log import LogPane
+from tui.panes.log import LogPane, SearchBar
 from tui.screens.line_detail import LineDetailScreen
 from tui.widgets.log_wrap import folded, rows_below, top_of_end
 from tui.widgets.virtual_log import VirtualLog
@@ -145,6 +145,25 @@ async def test_a_secret_is_in_neither_the_whole_line_nor_its_copy(
         assert "was refused" in app.clipboard
         assert "was refused" in shown
         assert "canary" not in app.clipboard + shown
+
+
+async def test_a_secret_that_is_not_shown_is_not_found_either(
+    runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "canary-6f1d0c")
+    run = missed_mamba(Path(runs_file.runs_dir))
+    run.log_file.write_text("token canary-6f1d0c was refused\nfetched https://me:hunter2@example.org/x\n")
+    app = RoomApp(runs_file, runs_file.runs_dir)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.pause()
+        pane = app.screen.query_one(LogPane)
+        for text, num_found in (("canary", 0), ("hunter2", 0), ("refused", 1), ("example", 1), ("[hidden]", 2)):
+            await pilot.press("slash")
+            app.screen.query_one(SearchBar).value = text
+            await pilot.press("enter")
+            await pilot.pause()
+            assert pane.log_view.num_matches == num_found, text
+            assert f"{num_found} found" in str(pane.border_title)
 
 
 async def test_a_short_log_is_searched_while_it_is_typed_and_escape_undoes(runs_file: RunsFile) -> None:

@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from recorded import make_spec, make_view
 
 from engine.run.runs_file import RunsFile
+from engine.run.state import Status
 from tui.app import RoomApp
-from tui.control.room_memory import VERSION, Layout, RoomMemory, state_folder
+from tui.control.room_memory import VERSION, Layout, RoomMemory, found_again, state_folder
 from tui.panes.chart import ChartPane
 from tui.panes.first_hints import FirstHints
 from tui.panes.pane import Pane
+from tui.panes.runs import RunsPane
 
 
 @pytest.fixture
@@ -48,6 +51,60 @@ async def test_a_room_is_found_as_it_was_left(runs_file: RunsFile, memory: RoomM
         assert (chart.metric, chart.axis, chart.chart.smoothing) == (1, "step", 0.6)
         assert app.screen.query_one("Pane.-current", Pane).NUMBER == 4
         assert app.screen.has_class("-alone")
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_run_that_was_chosen_is_chosen_again(runs_file: RunsFile, memory: RoomMemory) -> None:
+    for chosen in ("amn-0002", "mamba_s-0001"):
+        app = open_app(runs_file, memory)
+        async with app.run_test(size=(160, 45)) as pilot:
+            await pilot.pause()
+            app.choose(chosen)
+            await pilot.pause()
+            app.exit()
+        app = open_app(runs_file, memory)
+        async with app.run_test(size=(160, 45)) as pilot:
+            await pilot.pause()
+            await pilot.pause()
+            assert app.scene
+            assert app.scene.selected
+            assert app.scene.selected.id == chosen
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_who_follows_the_newest_run_goes_on_following_it(runs_file: RunsFile, memory: RoomMemory) -> None:
+    for keys in (("escape", "1", "l"), ()):
+        app = open_app(runs_file, memory)
+        async with app.run_test(size=(160, 45)) as pilot:
+            await pilot.pause()
+            await pilot.press(*keys)
+            await pilot.pause()
+            assert "LATEST" in str(app.screen.query_one(RunsPane).border_title)
+            assert app.selected_id == "amn-0002"
+            app.exit()
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_what_nobody_chose_is_chosen_by_the_room_again(runs_file: RunsFile, memory: RoomMemory) -> None:
+    app = open_app(runs_file, memory)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.pause()
+        app.exit()
+    layout, _ = memory.recall()
+    assert layout is not None
+    assert layout.run == ""
+
+
+def test_a_run_that_is_gone_archived_or_overtaken_by_a_living_one_is_not_chosen_again() -> None:
+    ended, other = (make_view(make_spec(number=number), [], status=Status.FINISHED) for number in (1, 2))
+    alive, later = (make_view(make_spec(number=number), [], status=Status.RUNNING) for number in (3, 4))
+    assert found_again(ended.id, [ended, other]) == ended.id
+    assert found_again(ended.id, [other]) == "", "it is gone"
+    assert found_again(ended.id, [ended, other, alive]) == "", "a newer one is alive"
+    assert found_again(alive.id, [alive, later]) == alive.id, "both go on, and this one was looked at"
+    assert found_again(later.id, [alive, later]) == later.id
+    ended.archived = True
+    assert found_again(ended.id, [ended, other]) == "", "it is not listed"
 
 
 async def test_another_folders_room_is_not_laid_out_like_it(tmp_path: Path, memory: RoomMemory) -> None:

@@ -108,7 +108,8 @@ async def test_it_walks_says_what_it_did_and_waits_in_sight_until_w_is_pressed_a
         await until(pilot, lambda: "its last step: mamba_s-0001: restarted as mamba_s-0003" in tree(app), "the step")
         assert "AUTO" in strip(app)
         assert "autopilot WAITS" in tree(app)
-        assert any("restart → mamba_s-0003 with loss.temperature = 0.05" in notice for notice in notices(app))
+        step = "restart → mamba_s-0003 with loss.temperature = 0.05"
+        await until(pilot, lambda: any(step in notice for notice in notices(app)), "word of it, a look later")
         assert journal(app)[:3] == [
             ("person", "autopilot", "intent"),
             ("autopilot", "restart", "intent"),

@@ -16,10 +16,12 @@ from engine.run.launch import read_launch
 from engine.run.runs_file import RunsFile, load_runs
 from engine.run.state import Status
 from tui.app import RoomApp
+from tui.panes.decision_tree import DecisionTreePane
 from tui.panes.runs_table import RunsTable
 from tui.panes.status_strip import StatusStrip
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.plan import PlanScreen
+from tui.widgets.steady_text import SteadyText
 
 TABLE = '[launcher.lab]\nkind = "slurm"\npartition = "gpu"\npoll_s = 1\n'
 
@@ -84,6 +86,53 @@ async def test_a_scheduler_that_does_not_answer_leaves_the_run_unknown(slurm_fil
         await until(pilot, lambda: "UNKNOWN job 12: squeue: Unable to contact" in strip(app), "its word")
         assert app.scene is not None
         assert "is unknown" in app.scene.reasons["resume"]
+
+
+async def test_k_says_at_once_that_a_run_is_being_ended_though_its_scheduler_takes_its_time(
+    slurm_file: RunsFile, fake: FakeSlurm, tmp_path: Path
+) -> None:
+    app = open_app(slurm_file)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.press("T")
+        await until(pilot, lambda: list_runs(slurm_file.runs_dir), "the run")
+        (run,) = list_runs(slurm_file.runs_dir)
+        fake.says(name_of(run), "12")
+        await until(pilot, lambda: "PENDING" in strip(app), "the scheduler's word")
+        answer = f"echo '12|{name_of(run)}|PENDING|77|N/A|N/A||(Resources)'"
+        fake("squeue", f"while [ ! -e {tmp_path}/answers ]; do sleep 0.02; done; {answer}")
+        await pilot.press("K", "y")
+        await until(pilot, lambda: f"{run.id} is being called off; lab is asked" in notices(app), "word at once")
+        assert fake.calls("scancel") == []
+        assert f"{run.id} is called off" not in notices(app)
+        (tmp_path / "answers").touch()
+        await until(pilot, lambda: f"{run.id} is called off" in notices(app), "the end of it")
+        assert fake.calls("scancel") == ["scancel 12"]
+
+
+WORDY = (
+    "echo 'squeue: error: slurm_persist_conn_open_without_init: failed to open persistent connection' >&2\n"
+    "echo 'squeue: error: Sending PersistInit msg: Connection refused' >&2\n"
+    "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+)
+
+
+@pytest.mark.parametrize("size", ["small", "wide"])
+async def test_a_wordy_scheduler_is_cut_short_in_the_strip_and_heard_out_in_the_tree(
+    slurm_file: RunsFile, fake: FakeSlurm, size: str
+) -> None:
+    fake("squeue", WORDY)
+    app = open_app(slurm_file)
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await pilot.press("T")
+        await until(pilot, lambda: "job 12: squeue: Unable to contact slurm" in strip(app), "its word")
+        assert "persist" not in strip(app)
+        assert strip(app).endswith("[lab]")
+        assert len(strip(app)) <= min(SIZES[size][0] - 2, 110)
+        await pilot.press("4")
+        await pilot.pause()
+        told = app.screen.query_one(DecisionTreePane).query_one("#position", SteadyText).content.plain
+        assert "Unable to contact slurm controller (connect failure); slurm_persist_conn" in told
+        assert "Sending PersistInit msg: Connection refused" in told
 
 
 async def test_the_plan_of_a_restart_says_the_command_that_hands_it_over(slurm_file: RunsFile, fake: FakeSlurm) -> None:

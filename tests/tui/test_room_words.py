@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import msgspec
@@ -9,11 +10,14 @@ import pytest
 from recorded_report import eval_report
 from test_room import SIZES, notices, open_app, until
 from textual.containers import VerticalScroll
+from textual.widgets import Input, Static
 
 from engine.run.runs_file import RunsFile
 from engine.run.state import Status
 from tui.acts import prepare
+from tui.app import RoomApp
 from tui.control.journal import Decision
+from tui.control.preferences import Personal
 from tui.panes.decision_tree import DecisionTreePane
 from tui.panes.gates import GatesPane
 from tui.panes.preflight import PreflightPane
@@ -36,6 +40,18 @@ async def test_notices_make_room_for_the_question_that_follows(runs_file: RunsFi
         await pilot.press("O")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
         assert notices(app) == []
+
+
+def question_keys(app: RoomApp) -> str:
+    """What the question says of its keys; empty before it is asked."""
+    line = app.screen.query("#keys")
+    return str(line.first(Static).render()) if line else ""
+
+
+def is_drawn(app: RoomApp, *words: str) -> bool:
+    """Whether the picture of the screen has each of these pieces of text."""
+    drawn = [piece.replace("&#160;", " ").rstrip() for piece in re.findall(r">([^<]+)</text>", app.export_screenshot())]
+    return {*words} <= {*drawn}
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
@@ -71,6 +87,35 @@ async def test_the_row_that_the_gates_are_held_against_stands_beside_them(runs_f
         assert "(judged)" in text.partition("reranked")[2].partition("\n")[0]
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["unicode", "ascii"])
+@pytest.mark.usefixtures("recorded_runs")
+async def test_gates_that_are_out_of_sight_are_counted_in_the_border(runs_file: RunsFile, plain: bool) -> None:
+    app = open_app(runs_file, plain=plain)
+    async with app.run_test(size=SIZES["working"]) as pilot:
+        await pilot.press("3")
+        await pilot.pause()
+        assert app.scene
+        assert app.scene.selected
+        app.scene.selected.evals["smoke-e0004"] = eval_report("smoke-e0004")
+        pane = app.screen.query_one(GatesPane)
+        pane.show(app.scene)
+        scroll, text = pane.query_one(VerticalScroll), pane.query_one(SteadyText)
+
+        def below() -> int:
+            return text.size.height - scroll.size.height - round(scroll.scroll_y)
+
+        await until(pilot, lambda: below() > 5, "the evaluation's rows below the fold")
+        await until(pilot, lambda: str(pane.border_subtitle) == f"{below()} more below", "their count")
+        await pilot.press("down", "down")
+        await until(pilot, lambda: scroll.scroll_y == 2, "two rows on")
+        assert str(pane.border_subtitle) == f"{below()} more below"
+        await pilot.press("end")
+        await until(pilot, lambda: str(pane.border_subtitle) == "", "the end")
+        await pilot.press("home")
+        await pilot.press("m")
+        await until(pilot, lambda: str(pane.border_subtitle) == "", "room for all")
+
+
 @pytest.mark.usefixtures("recorded_runs")
 async def test_what_did_not_pass_the_preflight_stands_above_what_did(runs_file: RunsFile) -> None:
     app = open_app(runs_file)
@@ -97,6 +142,39 @@ async def test_notices_questions_and_help_are_ascii_where_the_room_is(
         await pilot.press(*keys)
         await until(pilot, lambda: shown in app.export_screenshot(), shown)
         assert {character for character in app.export_screenshot() if ord(character) > 127} == set()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("has_colour", [True, False], ids=["colour", "NO_COLOR"])
+@pytest.mark.usefixtures("recorded_runs")
+async def test_a_question_names_the_keys_that_answer_it(
+    runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch, plain: bool, has_colour: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not has_colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = open_app(runs_file, plain=plain)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        assert app.no_color is not has_colour
+        await pilot.press("W")
+        await until(pilot, lambda: "escape or n cancel" in question_keys(app), "the keys")
+        assert question_keys(app) == "y autopilot\nescape or n cancel"
+        assert is_drawn(app, "y", " autopilot", "escape or n", " cancel")
+        await pilot.press("n", "j", "O")
+        await until(pilot, lambda: isinstance(app.focused, Input), "the field of the reason")
+        assert question_keys(app) == "enter override\nescape cancel", "letters are the reason's"
+        assert is_drawn(app, "enter", " override", "escape", " cancel")
+        await pilot.press("tab")
+        await until(pilot, lambda: "y override" in question_keys(app), "the keys outside of the field")
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_a_question_names_rebound_keys_as_they_are_bound(runs_file: RunsFile) -> None:
+    personal = Personal(None, {}, {"confirm.yes": "f2", "confirm.cancel": "f3"})
+    app = RoomApp(runs_file, runs_file.runs_dir, personal=personal)
+    async with app.run_test(size=SIZES["small"]) as pilot:
+        await pilot.press("W")
+        await until(pilot, lambda: question_keys(app) == "f2 autopilot\nf3 cancel", "the person's keys")
 
 
 @pytest.mark.usefixtures("recorded_runs")

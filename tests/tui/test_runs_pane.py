@@ -86,7 +86,7 @@ async def test_the_filter_narrows_as_it_is_typed_and_escape_lists_all_again(room
         await pilot.press("1", "&")
         await typed(pilot, "gate:passed model:amn")
         assert listed(app) == [4, 2], "the selected run stays in sight"
-        assert "1 of 4" in title(app)
+        assert "2 of 4" in title(app), "what is counted is what is listed"
         assert "& gate:passed model:amn" in title(app)
         await pilot.press("escape")
         await pilot.pause()
@@ -182,9 +182,10 @@ async def test_x_archives_an_ended_run_and_x_takes_it_out_again(room: RunsFile) 
         await pilot.press("1", "X")
         await until(pilot, lambda: app.watcher.views[run.id].archived, "the mark")
         assert listed(app) == [4, 3, 2, 1], "who pressed the wrong key must see it"
+        assert "4, 0 alive, 1 archived" in title(app), "it is still one of the rows"
         await pilot.press("j")
         await until(pilot, lambda: listed(app) == [3, 2, 1], "it is gone from the list")
-        assert "1 archived" in title(app)
+        assert "3 of 4, 0 alive, 1 archived" in title(app)
         await pilot.press("&")
         await typed(pilot, "is:archived")
         await pilot.press("enter")

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from recorded import make_spec, run_events, write_run
 from textual.widgets import OptionList
 
 from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
+from tui.cli import main
 from tui.control.noticed import Alert
 from tui.control.preferences import load_personal
+from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.screens.settings import SettingsScreen
+from tui.themes import THEMES
 
 
 @pytest.fixture
@@ -75,6 +79,36 @@ async def test_ascii_from_the_command_line_is_named_as_such(runs_file: RunsFile,
         assert rows(app)["ascii"][-3:] == ["yes", "command", "line"]
 
 
+async def test_ascii_from_the_locale_is_named_as_such(runs_file: RunsFile, path: Path) -> None:
+    app = open_app(runs_file, path, plain=True)
+    app.tastes.given_by = "locale"
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.press("comma")
+        assert rows(app)["ascii"][-2:] == ["yes", "locale"]
+        await pilot.press("down", "down", "down", "down", "enter")
+        await pilot.pause()
+        assert any("said by the locale" in notice.message for notice in app._notifications)
+
+
+@pytest.mark.parametrize(
+    ("locale", "flags", "plain", "by"),
+    [
+        ("C", [], True, "locale"),
+        ("C", ["--ascii"], True, "command line"),
+        ("C.UTF-8", ["--ascii"], True, "command line"),
+        ("C.UTF-8", [], False, "locale"),
+    ],
+)
+def test_the_room_is_told_who_wants_ascii(
+    runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch, locale: str, flags: list[str], plain: bool, by: str
+) -> None:
+    opened: dict[str, object] = {}
+    monkeypatch.setattr("tui.app.open_room", lambda *_, **told: opened.update(told))
+    monkeypatch.setattr("tui.outside.is_served", lambda: True)
+    CliRunner().invoke(main, ["--config", runs_file.path, *flags], env={"LC_ALL": locale})
+    assert (opened["plain"], opened["plain_by"]) == (plain, by)
+
+
 async def test_a_read_only_room_writes_no_settings_but_has_them(runs_file: RunsFile, path: Path) -> None:
     app = open_app(runs_file, path, readonly=True)
     async with app.run_test(size=(120, 35)) as pilot:
@@ -102,6 +136,33 @@ async def test_the_palette_chooses_a_theme_for_good(runs_file: RunsFile, path: P
         await pilot.pause()
         assert app.theme == "lvm-contrast"
     assert load_personal(path).room == {"theme": "lvm-contrast"}
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_palette_lists_the_rooms_own_actions_and_why_one_does_not_apply(
+    runs_file: RunsFile, path: Path
+) -> None:
+    app = open_app(runs_file, path)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.pause()
+        commands = {command.title: command.help for command in app.get_system_commands(app.screen)}
+        own = {binding.tooltip for binding in ROOM_BINDINGS} | {f"theme {theme.name}" for theme in THEMES}
+        assert set(commands) == own, "the toolkit's quit, maximise and themes do other things than the room's"
+        assert commands["kill (asks first)"] == "key K; not now: mamba_s-0001 is not running"
+        assert commands["train Mamba-S"] == "key T"
+        await pilot.press("colon", *"kill")
+        await pilot.pause(0.5)
+        assert "mamba_s-0001 is not running" in app.export_screenshot().replace("&#160;", " ")
+
+
+@pytest.mark.usefixtures("recorded_runs")
+async def test_the_palette_of_a_room_that_takes_no_action_offers_none(runs_file: RunsFile, path: Path) -> None:
+    app = open_app(runs_file, path, readonly=True)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.pause()
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert not titles & {what for _, what in ACTION_KEYS.values()}
+        assert "search the log" in titles
 
 
 @pytest.mark.parametrize(("bell", "notices"), [(True, True), (False, True), (True, False)])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.run.secrets import secrets_hider
 from tui.widgets.line_index import CHUNK, LINE_LIMIT, Change, LineIndex
 from tui.widgets.line_search import LineSearch, next_trouble
 from tui.widgets.log_line import byte_size, kind_of, shown
@@ -86,6 +87,43 @@ def test_a_search_agrees_with_looking_at_every_line(
     wanted = text.encode()
     lines = [line.lower() if text == text.lower() else line for line in plain_lines(data)]
     assert list(search.lines) == [number for number, line in enumerate(lines) if wanted in line]
+    index.close()
+
+
+@given(content, st.text(st.sampled_from("abcER\n"), min_size=1, max_size=3), st.integers(0, 30))
+def test_what_is_not_shown_is_not_found_however_the_file_grew(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, text: str, cut: int
+) -> None:
+    def hide(shown: str) -> str:
+        return shown.replace("ab", "[E]")
+
+    path = tmp_path_factory.mktemp("log") / "output.log"
+    path.write_bytes(data[:cut])
+    index = LineIndex(path)
+    take_in(index)
+    search = LineSearch(index, text, hide)
+    search.advance()
+    with path.open("ab") as file:
+        file.write(data[cut:])
+    take_in(index)
+    search.advance()
+    shown = [hide(line.decode("utf-8", "surrogateescape")) for line in plain_lines(data)]
+    ignores_case = text == text.lower()
+    wanted = [number for number, line in enumerate(shown) if text in (line.lower() if ignores_case else line)]
+    assert list(search.lines) == wanted
+    index.close()
+
+
+def test_a_secret_at_the_edge_of_a_chunk_is_not_found(log: Path) -> None:
+    lines = [b"x" * number + b" canary-6f1d0c was refused" for number in range(900)]
+    log.write_bytes(b"\n".join(lines) + b"\n")
+    assert log.stat().st_size > CHUNK
+    index = LineIndex(log)
+    take_in(index)
+    for text, num_found in (("canary", 0), ("6f1d0c", 0), ("[hidden]", 900), ("refused", 900)):
+        search = LineSearch(index, text, secrets_hider({"HF_TOKEN": "canary-6f1d0c"}))
+        search.advance()
+        assert len(search.lines) == num_found, text
     index.close()
 
 

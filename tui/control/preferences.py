@@ -1,7 +1,8 @@
 """A person's own settings: what they are, where each comes from, and how the file they are in is written.
 
-Said on the command line, a setting beats runs.toml, that beats the person's file, and that the default. A project's
-runs.toml stands above a person's taste so that a room that must ask before it acts does ask, whoever opens it.
+Said on the command line or by the locale, a setting beats runs.toml, that beats the person's file, and that the
+default. A project's runs.toml stands above a person's taste so that a room that must ask before it acts does ask,
+whoever opens it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from engine.run.files import write_atomically
 from engine.run.preferences import Preferences
 from engine.run.runs_file import RunsFile, parse_toml
 
-Source = Literal["command line", "runs.toml", "your config.toml", "default"]
+Source = Literal["command line", "locale", "runs.toml", "your config.toml", "default"]
 NAMES = Preferences.__struct_fields__
 """The settings, in the order in which they are offered."""
 _TABLES = ("room", "keys")
@@ -69,19 +70,22 @@ def load_personal(path: Path) -> Personal:
     return Personal(path, room, dict(_flat(tables.get("keys", {}), f"{path}, [keys]")))
 
 
-def resolve(file: RunsFile, personal: Personal, given: Mapping[str, Any]) -> Resolved:
+def resolve(
+    file: RunsFile, personal: Personal, given: Mapping[str, Any], given_by: Source = "command line"
+) -> Resolved:
     """What holds of every preference.
 
     Args:
         file: the runs.toml; of its `[room]`, what it says.
         personal: the person's file.
-        given: what the command line says.
+        given: what is said for this room alone.
+        given_by: who says that.
     """
     said = {name: getattr(file.room, name) for name in NAMES if name in file.said}
     levels: list[tuple[Source, Mapping[str, Any]]] = [
         ("your config.toml", personal.room),
         ("runs.toml", said),
-        ("command line", given),
+        (given_by, given),
     ]
     values: dict[str, Any] = {}
     sources: dict[str, Source] = dict.fromkeys(NAMES, "default")

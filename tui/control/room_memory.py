@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.run.files import read_regular, write_atomically
+from tui.control.views import RunView
 
 VERSION = 1
 """Of the format; another one is not understood."""
@@ -35,6 +37,27 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Name of what the chart showed."""
     axis: str = "epoch"
     smoothing: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    run: str = ""
+    """Id of the run that was chosen; empty where the room chose by itself."""
+    follows: bool = False
+    """Whether the newest run was kept selected."""
+
+
+def found_again(run_id: str, views: Sequence[RunView]) -> str:
+    """The run to select in a room that is opened again; empty where the room shall choose by itself.
+
+    That is the run which was chosen when it was left, as long as it is listed; a run that began later and is alive
+    takes its place, unless it is alive as well: whoever opens the room then wants to see what goes on.
+
+    Args:
+        run_id: of the run that was chosen.
+        views: every run, oldest first.
+    """
+    place, run = next(((at, view) for at, view in enumerate(views) if view.id == run_id), (0, None))
+    if run is None or run.is_put_away:
+        return ""
+    is_overtaken = any(view.status.is_alive for view in views[place + 1 :])
+    return run_id if run.status.is_alive or not is_overtaken else ""
 
 
 def state_folder() -> Path:

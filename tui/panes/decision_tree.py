@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 
+from tui.control.diagnosis.report import remedy_words
 from tui.control.ladder import Rung
 from tui.control.playbook import Position, describe_rung, load_playbook
 from tui.control.probe.plan import JOB as PROBE_JOB
@@ -66,12 +67,15 @@ class DecisionTreePane(Pane):
             names = ", ".join(f"{found.signature} {found.confidence:.2f}" for found in alarms)
             yield self.say(f"diagnosis: {names}", "bold $text-warning")
             yield from self._mend_rows(scene)
+        run = scene.selected
+        if run is not None and run.reason and run.life.launch is not None:  # the status strip has room for the cause
+            yield self.say(run.reason, "$text-warning")
         yield from self._autopilot_rows(scene)
         yield from self._plan_rows(scene)
         yield from self._probe_rows(scene)
         yield from self._key_rows(scene, position)
         yield self.say(position.say)
-        yield from self._diagnosis_rows(scene)
+        yield from self._diagnosis_rows(scene, position)
         yield self.say("because, the last answer first:", "$foreground-muted")
         for step in reversed(position.path):
             yield Content.assemble(
@@ -92,13 +96,13 @@ class DecisionTreePane(Pane):
         elif scene.holder:
             yield self.say(f"autopilot elsewhere: {scene.holder}", "bold $text-accent")
 
-    def _diagnosis_rows(self, scene: Scene) -> Iterator[Content]:
+    def _diagnosis_rows(self, scene: Scene, position: Position) -> Iterator[Content]:
         for number, found in enumerate(scene.diagnoses):
             heading = "note" if found.is_note else found.signature
             style = "$foreground-muted" if found.is_note else "bold $text-warning" if not number else "$text-warning"
             yield self.say(f"{heading}: {found.cause}", style)
             yield self.say("  " + "; ".join(found.evidence))
-            yield self.say(f"  {found.remedy}", "$foreground-muted")
+            yield self.say(f"  {remedy_words(found, position.rungs)}", "$foreground-muted")
 
     def _key_rows(self, scene: Scene, position: Position) -> Iterator[Content]:
         for action in () if scene.readonly else position.actions:

@@ -38,6 +38,18 @@ class GatesPane(Pane):
         with VerticalScroll():
             yield SteadyText()
 
+    def on_mount(self) -> None:
+        """Say how much is out of sight as that changes."""
+        super().on_mount()
+        scroll = self.query_one(VerticalScroll)
+        for moved in ("scroll_y", "virtual_size", "size"):
+            self.watch(scroll, moved, self._say_what_is_below)
+
+    def _say_what_is_below(self) -> None:
+        scroll = self.query_one(VerticalScroll)
+        below = max(scroll.virtual_size.height - scroll.size.height - round(scroll.scroll_y), 0)
+        self.set_subtitle(f"{below} more below" if below else "")
+
     def show(self, scene: Scene) -> None:
         run = scene.selected
         content = lines(*self._rows(run, scene.now)) if run else self.say(no_run(scene), "$foreground-muted")

@@ -129,14 +129,13 @@ class RunsPane(Pane):
         room = self._table.size.width or self.size.width or self.app.size.width - _BORDER
         columns = fit_columns(list(made.values()), room)
         self._table.show_runs(columns, {run_id: row.cells for run_id, row in made.items()}, selected)
-        self._say_what_is_listed(scene)
+        self._say_what_is_listed(scene, len(rows))
 
-    def _say_what_is_listed(self, scene: Scene) -> None:
+    def _say_what_is_listed(self, scene: Scene, listed: int) -> None:
         listing, views = self.listing, scene.views
-        wanted = len(listing.wanted.of(views))
         alive = sum(view.status.is_alive for view in views)
         hidden = 0 if listing.wanted.asks_for_archived else sum(view.is_put_away for view in views)
-        parts = [f"{wanted} of {len(views)}" if wanted < len(views) else f"{wanted}", f"{alive} alive"]
+        parts = [f"{listed} of {len(views)}" if listed < len(views) else f"{listed}", f"{alive} alive"]
         parts += [f"{len(listing.marked)} marked"] if listing.marked else []
         parts += [f"{hidden} archived"] if hidden else []
         parts += ["LATEST"] if listing.follows else []

@@ -30,6 +30,9 @@ _PADDING = 2
 _REASON_CHARS = 12
 """A reason of which there is less to be seen is left out."""
 
+_CAUSE_CHARS = 60
+"""Of why a job waits or what became of it. The list of runs and the decision tree say all of it."""
+
 _FIX_CHARS = 32
 """Of a fix's title: the state behind it matters more."""
 
@@ -65,7 +68,7 @@ class StatusStrip(SteadyText):
         """
         run, room = scene.selected, self.app.size.width - _PADDING
         is_narrow = self.app.size.width < _LABELS_FROM_WIDTH
-        reason = "" if run is None or self._only_waits(run) else self._reason(run)
+        reason = "" if run is None else self._reason(run)
         # why a run has ended badly matters more than what bounds it
         is_bad = bool(reason) and run is not None and run.status in {Status.FAILED, Status.LOST}
         needed = 2 + min(len(reason), _REASON_CHARS) if is_bad else 0
@@ -82,10 +85,12 @@ class StatusStrip(SteadyText):
         while tail and line.cell_length > room:
             tail.pop()
             line = Content(gap).join([*head, *tail])
-        left = room - line.cell_length - len(gap)
+        where = [] if run is None else [*self._launcher(run)]
+        left = room - Content(gap).join([line, *where]).cell_length - len(gap)
+        parts = [line]
         if reason and left >= min(len(reason), _REASON_CHARS):
-            line = Content(gap).join([line, say(shorten(reason, left), "$text-warning", plain=self.plain)])
-        return line
+            parts.append(say(shorten(reason, left), "$text-warning", plain=self.plain))
+        return Content(gap).join([*parts, *where])
 
     def _head(self, scene: Scene, *, is_narrow: bool) -> Iterator[Content]:
         """What the room has to say of itself, the run, and its state."""
@@ -112,10 +117,11 @@ class StatusStrip(SteadyText):
         yield status_mark(run.status, plain=self.plain)
         if run.catching_up:
             yield say(f"reading its record, {run.progress:.0%}", "$text-warning", plain=self.plain)
-        if self._only_waits(run):
-            yield say(run.reason, "$text-warning", plain=self.plain)  # all there is to say of it
-            if run.life.launch is not None:
-                yield say(f"[{run.life.launch.launcher}]", "$foreground-muted", plain=self.plain)
+
+    def _launcher(self, run: RunView) -> Iterator[Content]:
+        """Where a run waits that has not begun."""
+        if self._only_waits(run) and run.life.launch is not None:
+            yield say(f"[{run.life.launch.launcher}]", "$foreground-muted", plain=self.plain)
 
     @staticmethod
     def _only_waits(run: RunView) -> bool:
@@ -139,7 +145,12 @@ class StatusStrip(SteadyText):
 
     @staticmethod
     def _reason(run: RunView) -> str:
-        return "blocked by the preflight (4, 8)" if run.is_blocked and not run.status.is_alive else clean(run.reason)
+        if run.is_blocked and not run.status.is_alive:
+            return "blocked by the preflight (4, 8)"
+        if run.life.launch is None:
+            return clean(run.reason)
+        # a scheduler is wordy: what comes behind its first sentence is told where there is room
+        return shorten(clean(run.reason).partition("; ")[0], _CAUSE_CHARS)
 
     def _autopilot(self, scene: Scene) -> Iterator[Content]:
         """Whose steps the selected run's family takes, and where the room's own autopilot is if it is not there."""

@@ -129,6 +129,6 @@ class SettingsScreen(ModalScreen[None]):
         yield say(
             "left and right change, Delete goes back to what holds without you, Escape closes.", plain=self._plain
         )
-        yield say("The command line beats runs.toml, that your file, and that the default.", plain=self._plain)
+        yield say("Command line and locale beat runs.toml, that your file, and that the default.", plain=self._plain)
         where = f"Written to {self._path}; keys are rebound there, in [keys]." if self._path else "For this room only."
         yield say(where, plain=self._plain)

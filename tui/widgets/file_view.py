@@ -130,7 +130,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         self,
         path: Path | None = None,
         *,
-        hide: Callable[[str], str] = str,
+        hide: Callable[[str], str] | None = None,
         name: str | None = None,
         id: str | None = None,  # noqa: A002 - Textual's own name for it
         classes: str | None = None,
@@ -140,7 +140,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
 
         Args:
             path: The file.
-            hide: Leaves out of a line what is not to be shown; the file and what is found in it stay as they are.
+            hide: Leaves out of a line what is neither to be shown nor found; None for nothing. The file stays as it is.
             name: The name of the widget.
             id: The ID of the widget in the DOM.
             classes: The CSS classes of the widget.
@@ -290,7 +290,7 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
         before = self._rows
         if before is not None:
             before.index.close()
-        self._rows = None if path is None else LogRows(path)
+        self._rows = None if path is None else LogRows(path, hide=self._hide)
         if before is not None and before.search is not None and self._rows is not None:
             self._rows.find(before.search.text)
             self._rows.filtering = before.filtering
@@ -380,6 +380,8 @@ class FileView(ScrollView, can_focus=True, inherit_bindings=False):
     def _shown(self, number: int) -> ShownLine:
         assert self._rows is not None
         line = self._rows.shown(number)
+        if self._hide is None:
+            return line
         text = self._hide(line.text)  # cleaned: no escape sequence parts what is to be hidden
         return line if text == line.text else line._replace(text=text, paints=())
 

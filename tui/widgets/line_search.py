@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from tui.widgets.line_index import CHUNK, LineIndex
@@ -21,12 +21,13 @@ _LONGEST_TROUBLE: Final = max(map(len, _TROUBLE))
 class LineSearch:
     """The lines that hold a text. A text without capitals is found in any case (ASCII only), another as it is."""
 
-    def __init__(self, index: LineIndex, text: str) -> None:
+    def __init__(self, index: LineIndex, text: str, hide: Callable[[str], str] | None = None) -> None:
         """Nothing is searched before `advance`.
 
         Args:
             index: The lines.
             text: What to find; an empty text is in no line, nor is one with a line break.
+            hide: Leaves out of a line what is not shown, so that it is not found either; None for nothing.
         """
         self.text = text
         self.lines = array("Q")
@@ -34,33 +35,51 @@ class LineSearch:
         self.ignores_case = text == text.lower()
         """Whether capitals make no difference."""
         self._index = index
+        self._hide = hide
         self._needle = b"" if "\n" in text else text.encode("utf-8", "surrogateescape")
         # the rest of the line belongs to the match: one for each line is enough
         self._pattern = re.compile(re.escape(self._needle) + b"[^\n]*")
         self._position = 0
+        """Where to go on: where a line begins, but within one that is longer than a chunk."""
+        self._searched = 0
+        """Bytes that were searched; a line that has no end yet is searched again from its beginning."""
 
     def advance(self) -> None:
         """Search what was taken in since the last time."""
         if not self._needle:
             return
         index, overlap = self._index, len(self._needle) - 1
-        while self._position + overlap < index.size:
+        while self._searched < index.size:
             begin = self._position
             chunk = index.read(begin, min(CHUNK + overlap, index.size - begin))
-            if len(chunk) <= overlap:
+            if begin + len(chunk) <= self._searched:
                 return  # the file is shorter than it was: the next poll will tell
-            if self.ignores_case:
-                chunk = chunk.lower()
-            number, counted = index.line_at(begin), 0
-            for match in self._pattern.finditer(chunk):
-                hit = match.start()
-                # counting newlines is several times faster than looking the position up
-                number += chunk.count(b"\n", counted, hit)
-                counted = hit
-                if not self.lines or self.lines[-1] != number:
-                    self.lines.append(number)
-            # a match may lie across the end of this chunk: the next one begins early enough to hold it
-            self._position = begin + len(chunk) - overlap
+            whole = chunk.rfind(b"\n") + 1
+            if whole:
+                chunk = chunk[:whole]  # whole lines, for half a secret is not known as one
+                self._position += whole
+            elif len(chunk) >= CHUNK:
+                self._position += len(chunk) - overlap  # a match may lie across the end of this chunk
+            self._searched = begin + len(chunk)
+            self._take(begin, chunk)
+
+    def _take(self, begin: int, chunk: bytes) -> None:
+        """Search a chunk that begins at a position."""
+        number, counted = self._index.line_at(begin), 0
+        if self.lines and self.lines[-1] == number and self._index.start_of(number) == begin:
+            self.lines.pop()  # it has grown, and may hold what is not shown by now
+        if self._hide is not None:
+            text = chunk.decode("utf-8", "surrogateescape")
+            chunk = self._hide(text).encode("utf-8", "surrogateescape")
+        if self.ignores_case:
+            chunk = chunk.lower()
+        for match in self._pattern.finditer(chunk):
+            hit = match.start()
+            # counting newlines is several times faster than looking the position up
+            number += chunk.count(b"\n", counted, hit)
+            counted = hit
+            if not self.lines or self.lines[-1] != number:
+                self.lines.append(number)
 
     def next_line(self, number: int) -> int | None:
         """The first matching line after a number, or the first of all; None if no line matches."""

@@ -6,6 +6,7 @@ What a log widget shows, without the widget: rows are what it scrolls over, numb
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,17 +26,19 @@ class Found(NamedTuple):
 class LogRows:
     """A file's lines, searched and filtered."""
 
-    def __init__(self, path: Path, text: str = "") -> None:
+    def __init__(self, path: Path, text: str = "", hide: Callable[[str], str] | None = None) -> None:
         """Nothing is read before the first `poll`.
 
         Args:
             path: The file.
             text: What to search for, as for `find`.
+            hide: Leaves out of a line what is not to be found; None for nothing.
         """
         self.index = LineIndex(path)
         """The lines themselves."""
         self.search: LineSearch | None = None
         """The search going on; None without one."""
+        self._hide = hide
         self.filtering = False
         """Whether only matching lines are rows."""
         self.find(text)
@@ -50,13 +53,13 @@ class LogRows:
         change = self.index.poll(budget)
         if self.search is not None:
             if change is Change.REPLACED:
-                self.search = LineSearch(self.index, self.search.text)
+                self.search = LineSearch(self.index, self.search.text, self._hide)
             self.search.advance()
         return change
 
     def find(self, text: str) -> int:
         """Search for a text, or for none; the number of lines that hold it."""
-        self.search = LineSearch(self.index, text) if text else None
+        self.search = LineSearch(self.index, text, self._hide) if text else None
         if self.search is None:
             self.filtering = False
             return 0

@@ -160,7 +160,7 @@ def _draw_spots(grid: Grid, plot: Plot, area: Area) -> None:
         beside = (column - cells - 1, column + 2)
         for at, begin in product((row - 1, row + 1, row, row - 2, row + 2), (centred, *beside)):
             within = area.top <= at < area.top + area.height and area.left <= begin <= area.left + area.width - cells
-            if within and grid.is_free(at, begin, cells, _COVERED | _LEVELS | {"mark"}):
+            if within and _has_room(grid, at, begin, cells):
                 grid.put(at, begin, text, looks.series_style(spot.kind))
                 break
 
@@ -186,9 +186,16 @@ def _label_marks(grid: Grid, plot: Plot, area: Area) -> None:
         right, cells = column + 1, cell_len(label)
         begin = right if right + cells <= area.left + area.width else column - cells
         for row in range(area.top, area.top + area.height):
-            if begin >= area.left and grid.is_free(row, begin, cells, _COVERED | _LEVELS | {"mark"}):
+            if begin >= area.left and _has_room(grid, row, begin, cells):
                 grid.put(row, begin, label, "mark")
                 break
+
+
+def _has_room(grid: Grid, row: int, begin: int, cells: int) -> bool:
+    """Whether a label covers nothing there and is not read as one word with another beside it."""
+    beside = (column for column in (begin - 1, begin + cells) if 0 <= column < grid.width)
+    touches = any(grid.characters[row][column].isalnum() for column in beside)
+    return not touches and grid.is_free(row, begin, cells, _COVERED | _LEVELS | {"mark"})
 
 
 def _label_levels(grid: Grid, plot: Plot, area: Area) -> None:

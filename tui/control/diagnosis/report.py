@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
+from tui.control.diagnosis.catalogue import load_catalogue
 from tui.control.diagnosis.diagnose import Diagnosis, has_alarm
+from tui.control.ladder import Rung
 from tui.control.playbook import Position
 from tui.control.views import RunView
 
@@ -30,7 +33,7 @@ def diagnosis_record(run: RunView, found: list[Diagnosis], position: Position) -
                 "cause": diagnosis.cause,
                 "evidence": list(diagnosis.evidence),
                 "confidence": diagnosis.confidence,
-                "remedy": diagnosis.remedy,
+                "remedy": remedy_words(diagnosis, position.rungs),
                 "action": diagnosis.action,
                 "explained_by": diagnosis.explained_by,
                 "level": "note" if diagnosis.is_note else "alarm",
@@ -57,7 +60,7 @@ def diagnosis_lines(run: RunView, found: list[Diagnosis], position: Position) ->
     if not has_alarm(found):
         lines += ["", "No failure signature fires on what is on record."]
     for number, diagnosis in enumerate(found, start=1):
-        lines += ["", *_one(number, diagnosis)]
+        lines += ["", *_one(number, diagnosis, position.rungs)]
     lines += ["", *_wrapped(f"Next: {position.title}")]
     for words in position.evidence:
         lines += _wrapped(words, "  - ")
@@ -87,7 +90,21 @@ def gate_words(run: RunView) -> str:
     return f"{judged.detail}; {trend}"
 
 
-def _one(number: int, diagnosis: Diagnosis) -> list[str]:
+def remedy_words(diagnosis: Diagnosis, rungs: Iterable[Rung]) -> str:
+    """The remedy, and its number where a fix of the ladder that was not tried yet is just that.
+
+    Args:
+        diagnosis: what fired.
+        rungs: the ladder as it stands for the run's family.
+    """
+    patches = [mend.patch for mend in load_catalogue()[diagnosis.signature].mend]
+    fixes = (rung.number for rung in rungs if rung.standing in {"next", "open"} and rung.patch in patches)
+    number = next(fixes, None)
+    is_fix = "" if number is None else f" It is fix {number} of the ladder: `lvm-tui triage ID --fix {number}`."
+    return diagnosis.remedy + is_fix
+
+
+def _one(number: int, diagnosis: Diagnosis, rungs: Iterable[Rung]) -> list[str]:
     kind = "note" if diagnosis.is_note else f"{diagnosis.confidence:.0%} sure"
     symptom = f", a symptom of {diagnosis.explained_by}" if diagnosis.explained_by else ""
     lines = _wrapped(f"{number}. {diagnosis.signature} ({kind}{symptom})")
@@ -95,7 +112,7 @@ def _one(number: int, diagnosis: Diagnosis) -> list[str]:
     for words in diagnosis.evidence:
         lines += _wrapped(words, "   - ")
     action = f" [{diagnosis.action}]" if diagnosis.action else ""
-    return lines + _wrapped(f"Remedy: {diagnosis.remedy}{action}", "   ")
+    return lines + _wrapped(f"Remedy: {remedy_words(diagnosis, rungs)}{action}", "   ")
 
 
 def _wrapped(text: str, lead: str = "") -> list[str]:

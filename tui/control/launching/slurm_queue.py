@@ -129,7 +129,8 @@ def _time(text: str) -> float | None:
 
 def _failure(program: str, code: int, stderr: str) -> LaunchError:
     lines = [_ERROR.sub("", line).strip() for line in stderr.splitlines() if line.strip()]
-    words = "; ".join(dict.fromkeys(lines))[:MAX_TEXT] or f"exit {code}"
+    # its programs end with the sentence that sums up, which is the one to be read where there is room for one only
+    words = "; ".join(dict.fromkeys([*lines[-1:], *lines]))[:MAX_TEXT] or f"exit {code}"
     is_silent = re.search(
         r"unable to contact|connect|socket timed out|zero bytes|communication|authentication|munge|"
         r"configuration source|fetch config|backup controller|standby|try again",
