@@ -99,7 +99,7 @@ def status(config: str | None, runs_dir: str | None, wanted: str, as_json: bool)
       lvm-tui status --filter 'gate:missed loss.temperature<0.07 -note:debug | id:0007'
       lvm-tui status --filter is:archived
     """
-    watcher = open_place(config, runs_dir).watcher()
+    watcher = open_place(config, runs_dir).watcher(briefs=not as_json)
     known = list(watcher.views.values())
     views = parse_filter(wanted).of(known)
     if as_json:

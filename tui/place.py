@@ -13,6 +13,7 @@ from engine.run.convert import ConfigError
 from engine.run.directory import find_run, refuse_unsafe
 from engine.run.runs_file import RunsFile, find_runs_file, load_runs
 from tui.control.actions import Actions
+from tui.control.shelf import Shelf
 from tui.control.views import RunView
 from tui.control.watcher import Watcher
 from tui.text import clean
@@ -27,9 +28,14 @@ class Place:
     readonly: bool = False
     """No action can be taken, by option or by `[room] readonly`."""
 
-    def watcher(self) -> Watcher:
-        """A watcher that has read everything there is."""
-        watcher = Watcher(self.runs_dir, self.file.room.stall_s)
+    def watcher(self, *, briefs: bool = False) -> Watcher:
+        """A watcher that has read everything there is.
+
+        Args:
+            briefs: what lists say of ended runs will do: of those that are on the shelf, no more is read than is asked.
+        """
+        shelf = Shelf(self.runs_dir, readonly=self.readonly) if briefs else None
+        watcher = Watcher(self.runs_dir, self.file.room.stall_s, shelf)
         watcher.catch_up()
         return watcher
 

@@ -33,7 +33,7 @@ from tui.control.journal import Journal
 from tui.control.labels import write_note
 from tui.control.listing import Listing
 from tui.control.news import News
-from tui.control.report import status_record
+from tui.control.report import status_record, status_table
 from tui.control.run_facts import NUMBERS, number_of
 from tui.control.run_filter import parse_filter
 from tui.control.shelf import Shelf
@@ -300,3 +300,28 @@ def test_of_many_ended_runs_each_is_looked_at_within_some_passes(
     (runs_dir / "amn-0002").rename(runs_dir / "put aside")
     watcher.poll()
     assert "amn-0002" not in watcher.views, "one that is gone is missed at once"
+
+
+def test_who_asks_once_reads_nothing_of_what_is_on_the_shelf_and_misses_nothing_written_since(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = status_table([*shelved(runs_dir).views.values()])
+    asked: list[str] = []
+    read_in = Watcher._read_in
+    monkeypatch.setattr(Watcher, "_read_in", lambda watcher, view: (asked.append(view.id), read_in(watcher, view)))
+    monkeypatch.setattr(watcher_module, "FULL_LOOKS", 1)
+    once = Watcher(runs_dir, 60.0, Shelf(runs_dir))
+    once.catch_up()
+    assert status_table([*once.views.values()]) == table
+    assert asked == []
+    folders = {path: os.stat(path).st_mtime_ns for path in runs_dir.iterdir()}
+    for run_id in ("mamba_s-0001", "amn-0002"):
+        with open(runs_dir / run_id / "events.jsonl", "ab") as events:
+            events.write(encode_event(WarningRaised(message="said afterwards")))
+    assert {path: os.stat(path).st_mtime_ns for path in runs_dir.iterdir()} == folders, "in place: only the files tell"
+    once = Watcher(runs_dir, 60.0, Shelf(runs_dir))
+    once.catch_up()
+    assert [run_id for run_id, view in once.views.items() if "said afterwards" in view.state.warnings] == [
+        "mamba_s-0001",
+        "amn-0002",
+    ]

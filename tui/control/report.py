@@ -25,7 +25,8 @@ def status_record(views: Sequence[RunView]) -> dict[str, Any]:
 
 def status_table(views: Sequence[RunView]) -> list[str]:
     """Every run as a line of text."""
-    records = status_record(views)["runs"]
+    now = time.time()
+    records = [_row_record(view, now) for view in views]
     # a column for those who have a scheduler, none for the others
     has_jobs = any(run["job"] for run in records)
     rows = [("RUN", "STATE", "EPOCH", "VAL_COSINE", "BEST", "GATE", "ETA", *(("JOB",) * has_jobs), "PARENT", "NOTE")]
@@ -83,6 +84,12 @@ def age(seconds: float | None) -> str:
 
 
 def _run_record(view: RunView, now: float) -> dict[str, Any]:
+    timed = [milestone.record() for milestone in timeline(view, now)]
+    return _row_record(view, now) | {"floors": view.state.floors, "timeline": timed}
+
+
+def _row_record(view: RunView, now: float) -> dict[str, Any]:
+    """What a brief of a run that has ended knows, too."""
     latest, best = view.latest, view.best
     return {
         "id": view.id,
@@ -94,7 +101,6 @@ def _run_record(view: RunView, now: float) -> dict[str, Any]:
         "epochs": view.spec.config.epochs,
         "val_cosine": latest.val_cosine if latest else None,
         "best_val_cosine": best.val_cosine if best else None,
-        "floors": view.state.floors,
         "gates": [_gate_record(gate, view.gate_judgement(gate)) for gate in view.spec.gates],
         "parent": view.spec.parent,
         "note": view.note,
@@ -103,7 +109,6 @@ def _run_record(view: RunView, now: float) -> dict[str, Any]:
         "launcher": view.spec.config.launcher,
         "job": _job_record(view),
         "eta_s": view.eta_s(view.spec.config.epochs, now),
-        "timeline": [milestone.record() for milestone in timeline(view, now)],
     }
 
 

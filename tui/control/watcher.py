@@ -127,6 +127,11 @@ class Watcher:
         if self.scheduler.look(self._launches()):
             self._look_at_all()
 
+    @property
+    def _is_once(self) -> bool:
+        """Whether somebody asks once, and is told of everything."""
+        return math.isinf(self._pass_s)
+
     def _launches(self) -> list[Launch]:
         """What schedulers were handed and has not ended, runs and their evaluations."""
         awake = [self.views[run_id] for run_id, look in self._looks.items() if not look.is_settled]
@@ -161,7 +166,7 @@ class Watcher:
         due = [
             view
             for run_id, mark in marks.items()
-            if (view := self.views.get(run_id)) and self._is_due(view, mark, wholly=run_id in wholly)
+            if (view := self.views.get(run_id)) and self._is_due(view, mark, wholly=self._is_once or run_id in wholly)
         ]
         return sorted(due, key=lambda view: (not view.life.lock_held, -run_number(view.id))), marks, changed
 
@@ -175,9 +180,10 @@ class Watcher:
         others: list[str] = []
         for run_id in awake:
             (watched if run_id in self.in_sight or self.views[run_id].catching_up else others).append(run_id)
-        if not math.isinf(self._pass_s):
-            others = [*self._census.in_turn(others, LIVING_LOOKS)]
-        return [*watched, *others], self._census.in_turn(settled, LOOKS), self._census.in_turn(settled, FULL_LOOKS)
+        if self._is_once:
+            return awake, settled, settled
+        turn = self._census.in_turn
+        return [*watched, *turn(others, LIVING_LOOKS)], turn(settled, LOOKS), turn(settled, FULL_LOOKS)
 
     def _is_due(self, view: RunView, mark: Mark, *, wholly: bool) -> bool:
         look = self._looks[view.id]
@@ -322,7 +328,7 @@ class Watcher:
             look = self._looks.get(view.id) or _Look(str(view.directory.path))
             self._begin_anew(view, look)
             self._take_in(view, look, is_fresh=True)
-            while view.catching_up and math.isinf(self._pass_s):
+            while view.catching_up and self._is_once:
                 self._take_in(view, look, is_fresh=False)
             self._at_hand.append(view.id)
             if view.catching_up:
