@@ -288,6 +288,7 @@ def test_a_job_that_was_superseded_ends_its_engine(lab: Lab) -> None:
     lab.wait(run, Status.RUNNING)
     write_launch(run.path, msgspec.structs.replace(lab.launch(run), nonce="another"))
     wait_until(lambda: lab.engines(run) == [], 30.0)
+    wait_until(lambda: run.read_life().exit, 30.0)  # which the wrapper writes once it has reaped its engine
     ended = run.read_life().exit
     assert ended is not None
     assert ended.kind == "signal"
