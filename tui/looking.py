@@ -39,7 +39,9 @@ class Looking(App[None]):
 
     def action_follow(self) -> None:
         """Follow the log's end, or not."""
-        self._room.query_one(LogPane).toggle_follow()
+        log = self._room.query_one(LogPane)
+        log.bring_up_to_date()  # else it may still have another run's file, and begin anew with this one's
+        log.toggle_follow()
 
     def action_metric(self, step: int) -> None:
         """Walk the chart's metrics."""

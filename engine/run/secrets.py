@@ -26,7 +26,9 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
 
 def secrets_hider(environment: Mapping[str, str] = os.environ) -> Callable[[str], str]:
     """`without_secrets` for many texts: the environment is looked through once."""
-    values = {value for name, value in environment.items() if _NAME.search(name) and len(value) >= _SHORTEST}
+    # line by line: a log is shown, searched and counted by lines, and a key may have several
+    lines = {line for name, value in environment.items() if _NAME.search(name) for line in value.splitlines()}
+    values = {line for line in lines if len(line) >= _SHORTEST}
     longest_first = sorted(values, key=len, reverse=True)  # one may hold another
 
     def hide(text: str) -> str:

@@ -18,15 +18,21 @@ from engine.run.events import WarningRaised
 from tui.control import census as census_module
 from tui.control import watcher as watcher_module
 from tui.control.census import COUNTED_EVERY, Census
-from tui.control.marks import SETTLED_NS
+from tui.control.shelf import Shelf
 from tui.control.watcher import Watcher
 
 LIVING = 7
 
 
-def age(folder: Path) -> None:
-    """Wait until a change of a folder is sure to change its mark."""
-    time.sleep(max(0.0, (os.stat(folder).st_ctime_ns + SETTLED_NS - time.time_ns()) / 1e9) + 0.01)
+@pytest.fixture(autouse=True)
+def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of tests are younger than what is taken for settled."""
+    monkeypatch.setattr("tui.control.marks.SETTLED_NS", 0)
+
+
+def let_tick() -> None:
+    """Let the disk's clock go on, so that the next change of a folder changes its mark."""
+    time.sleep(0.02)
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_a_folder_that_has_not_changed_is_listed_only_now_and_then(
     listed = []
     names = census_module.run_names
     monkeypatch.setattr(census_module, "run_names", lambda *given: listed.append(1) or names(*given))
-    age(runs_dir)
+    let_tick()
     census = Census(runs_dir)
     found = [census.take((), is_doubtful=False) for _ in range(COUNTED_EVERY)]
     assert len(listed) == 2, "at first, and after some passes"
@@ -75,11 +81,30 @@ def test_a_folder_that_becomes_a_run_later_is_found(runs_dir: Path) -> None:
     complete = write_run(runs_dir.parent / "elsewhere", spec, run_events(spec, (0.3,)))
     late = runs_dir / spec.id
     late.mkdir(mode=0o700)
-    age(runs_dir)
+    let_tick()
     census = Census(runs_dir)
     assert spec.id not in census.take((), is_doubtful=False)
     shutil.copy(complete.spec_file, late)  # which does not change the folder of the runs
     assert any(spec.id in census.take((), is_doubtful=False) for _ in range(COUNTED_EVERY))
+
+
+def test_an_ended_run_in_sight_is_looked_at_file_by_file_in_every_pass(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(watcher_module, "LOOKS", 1)
+    monkeypatch.setattr(watcher_module, "FULL_LOOKS", 1)
+    Watcher(runs_dir, 60.0, Shelf(runs_dir)).catch_up()
+    watcher = Watcher(runs_dir, 60.0, Shelf(runs_dir))
+    watcher.poll()
+    run_ids = [*watcher.views]
+    for run_id in run_ids:
+        watcher.in_sight = frozenset({run_id})
+        writer = EventWriter(watcher.views[run_id].directory.events_file)
+        writer.write(WarningRaised(message="said afterwards"))
+        writer.close()
+        watcher.poll()
+        assert "said afterwards" in watcher.views[run_id].state.warnings
 
 
 def test_of_many_living_runs_those_in_sight_are_looked_at_in_every_pass_and_the_others_in_turn(

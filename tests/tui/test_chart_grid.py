@@ -116,13 +116,12 @@ async def test_of_the_small_charts_only_those_with_news_are_drawn_again(
         await pilot.pause()
         charts = {chart.plot.title.strip("> "): chart for chart in app.screen.query(SmallChart) if chart.visible}
         before = {name: chart.plot for name, chart in charts.items()}
-        append(gated, next_step(47))
-        app.poll()
-        await pilot.pause()
 
         def changed() -> set[str]:
             return {name for name, chart in charts.items() if chart.plot is not before[name]}
 
+        append(gated, next_step(47))
+        app.poll()
         assert len(changed()) == IN_TURN, "no more at once than a key can wait for"
         stepped = {metric.name for metric in METRICS if metric.source == "steps"}
         await until(pilot, lambda: changed() >= stepped, "the turn of the others")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.geometry import Region
 
 from tui.widgets.line_chart import Level, LineChart, Mark, Series
 from tui.widgets.plot_scale import Scale
@@ -40,6 +41,36 @@ def lines(chart: LineChart) -> list[str]:
 def test_a_chart_at_80_by_24(snap_compare: Any) -> None:
     """Two lines of different dash and marker, a gate and a floor labelled at the right, a gap at epoch 5."""
     assert snap_compare(ChartApp(), terminal_size=(80, 24), press=["right", "right"])
+
+
+async def test_of_a_changed_chart_only_the_rows_that_differ_are_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = ChartApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        chart = app.query_one(LineChart)
+        await pilot.pause()
+        painted: list[int] = []
+        refresh = LineChart.refresh
+
+        def noted(widget: LineChart, *regions: Region, **how: bool) -> LineChart:
+            painted.extend(region.y for region in regions)
+            if not regions:
+                painted.extend(range(widget.size.height))
+            return refresh(widget, *regions, **how)
+
+        monkeypatch.setattr(LineChart, "refresh", noted)
+        before = lines(chart)
+        chart.series = [MAMBA, Series("amn", AMN.xs, [*AMN.ys[:-1], 0.5125], 1)]
+        chart.levels = [*chart.levels]
+        await pilot.pause()
+        after = lines(chart)
+        changed = [y for y in range(chart.size.height) if before[y] != after[y]]
+        assert 0 in changed, "the legend's value"
+        assert set(changed) <= set(painted)
+        assert len(painted) == len(set(painted)) < chart.size.height / 2
+        painted.clear()
+        chart.series = [*chart.series]
+        await pilot.pause()
+        assert painted == [], "the same picture"
 
 
 async def test_arrows_move_the_cursor_over_the_data_and_say_so() -> None:

@@ -16,11 +16,9 @@ from engine.run.directory import list_runs
 from engine.run.runs_file import RunsFile, load_runs
 from tui.app import RoomApp
 from tui.control.probe.record import ProbeReport, Row, Trial, Try, probe_file, probe_folder, write_json
-from tui.control.scene import Scene
 from tui.keymap import ROOM_BINDINGS
 from tui.panes.chart import ChartPane
 from tui.panes.decision_tree import DecisionTreePane
-from tui.panes.gates import GatesPane
 from tui.panes.log import LogPane, SearchBar
 from tui.panes.pane import Pane
 from tui.panes.preflight import PreflightPane
@@ -429,36 +427,3 @@ async def test_a_still_room_hands_nothing_down_and_moves_again_with_the_first_ev
         await pilot.pause()
         assert app.scene is not before
         assert "mamba_s-0009" in {view.id for view in app.scene.views}
-
-
-@pytest.mark.usefixtures("recorded_runs")
-async def test_a_pane_out_of_sight_costs_nothing_and_is_up_to_date_in_its_first_picture(
-    runs_file: RunsFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[int] = []
-    show = GatesPane.show
-
-    def counted(pane: GatesPane, scene: Scene) -> None:
-        drawn.append(scene.tick)
-        show(pane, scene)
-
-    monkeypatch.setattr(GatesPane, "show", counted)
-    app = open_app(runs_file)
-    async with app.run_test(size=SIZES["small"]) as pilot:
-        await pilot.pause()
-        assert len(drawn) <= 1, "the first layout, before the size is known"
-        drawn.clear()
-        for view in reversed(list(app.watcher.views.values())):
-            app.choose(view.id)
-        await pilot.pause()
-        assert drawn == []
-        app._room.go_to(3)  # nothing is laid out or painted before the next pause
-        assert app.scene is not None
-        assert drawn == [app.scene.tick]
-        app.choose(list(app.watcher.views)[-1])
-        assert drawn == [app.scene.tick - 1, app.scene.tick], "in sight it follows at once"
-        app._room.go_to(2)
-        app.choose(next(iter(app.watcher.views)))
-        assert len(drawn) == 2
-        await pilot.resize_terminal(*SIZES["wide"])
-        await until(pilot, lambda: len(drawn) == 3, "a place in another layout")

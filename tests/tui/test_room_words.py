@@ -112,6 +112,12 @@ async def test_gates_that_are_out_of_sight_are_counted_in_the_border(runs_file: 
         await pilot.press("end")
         await until(pilot, lambda: str(pane.border_subtitle) == "", "the end")
         await pilot.press("home")
+        width, height = SIZES["working"]
+        for taller in (5, 8, 0):  # the rows inside stay as they are
+            await pilot.resize_terminal(width, height + taller)
+            await until(
+                pilot, lambda: str(pane.border_subtitle) == f"{below()} more below" and below() > 0, "a new count"
+            )
         await pilot.press("m")
         await until(pilot, lambda: str(pane.border_subtitle) == "", "room for all")
 

@@ -43,3 +43,15 @@ async def test_only_what_needs_other_room_has_the_screen_laid_out(
         assert asked == layouts
         lines = [text[:20], text[20:]] if len(text) > 20 else text.split("\n")
         assert [shown.render_line(row).text.rstrip() for row in range(shown.size.height)] == lines
+
+
+async def test_a_text_as_wide_as_its_widest_line_gets_the_room_it_needs() -> None:
+    app = OneText()
+    async with app.run_test(size=(80, 8)) as pilot:
+        shown = app.query_one(SteadyText)
+        shown.styles.width = "auto"
+        for text in ("\n".join(["x" * 30] * 3), "\n".join(["x" * 60] * 2), "\n".join(["x" * 10] * 2)):
+            shown.show(Content(text))
+            await pilot.pause()
+            lines = text.split("\n")
+            assert shown.size == (len(lines[0]), len(lines)), "as high as wrapped in the width before, some of them"

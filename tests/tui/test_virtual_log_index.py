@@ -127,6 +127,20 @@ def test_a_secret_at_the_edge_of_a_chunk_is_not_found(log: Path) -> None:
     index.close()
 
 
+def test_a_secret_of_several_lines_is_hidden_line_by_line_and_moves_no_line(log: Path) -> None:
+    key = "-----BEGIN KEY-----\nQ2FuYXJ5LW9mLWEta2V5\nbW9yZS1vZi10aGUta2V5\n-----END KEY-----\n"
+    log.write_text(f"before\n{key}the needle\n")
+    index = LineIndex(log)
+    take_in(index)
+    hide = secrets_hider({"SSH_PRIVATE_KEY": key})
+    for text, found in (("needle", [5]), ("canary", []), ("Q2Fu", []), ("[hidden]", [1, 2, 3, 4])):
+        search = LineSearch(index, text, hide)
+        search.advance()
+        assert list(search.lines) == found, text
+    assert hide("line 2: Q2FuYXJ5LW9mLWEta2V5") == "line 2: [hidden]"
+    index.close()
+
+
 def test_matches_across_the_edges_of_chunks_are_found(log: Path) -> None:
     lines = [b"x" * 997 + b"needle" * (number % 3 == 0) for number in range(2000)]
     log.write_bytes(b"\n".join(lines))

@@ -31,6 +31,7 @@ _WRITTEN_AGAIN = tuple(
         RunDirectory.archived_file,
     )
 )
+"""What of an ended run may be written in place, or, of folders, into."""
 SETTLED_NS = 2_000_000_000
 """A folder that changed less than this ago may change again within the same tick of the disk's clock."""
 

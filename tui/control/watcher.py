@@ -1,7 +1,8 @@
 """The watcher: keeps a view of every run in a folder, and reads as little as it can to do so.
 
-A run that lives is looked at in every pass. One that has ended is read once, then left alone until its folder changes;
-with a shelf, what lists say of it is kept there, and the rest is let go of until somebody opens it.
+A run that lives or is in sight is looked at in every pass; where there are many, the others are in turn. One that has
+ended is read once, then left alone until its folder changes; with a shelf, what lists say of it is kept there, and the
+rest is let go of until somebody opens it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ PASS_S = 0.1
 """Reading that one pass does at most, or one run where that takes longer: between passes, keys are heard."""
 LIVING_LOOKS, LOOKS, FULL_LOOKS = 12, 120, 12
 """Living runs beside those in sight that are looked at in one pass; ended ones whose folder is, and whose every file.
-More of them take several passes: of fifty that live, each is looked at every other second."""
+More of them take several passes: of fifty that live, each is looked at every 2.5 s."""
 KEPT_POINTS = 60_000
 """Logged steps of ended runs that are kept at hand, some 25 MB; at least `KEPT_RUNS` runs are, whatever they have."""
 KEPT_RUNS = 8
@@ -89,7 +90,7 @@ class Watcher:
         self._at_hand: list[str] = []
         """Ended runs on the shelf whose record was read, in the order of reading."""
         self.in_sight: frozenset[str] = frozenset()
-        """Runs that somebody watches: of those that live, they are looked at in every pass."""
+        """Runs that somebody watches; they are looked at in every pass."""
         self._census = Census(runs_dir)
         self.turns = 0
         """How often anything has happened but steps and what they cost: what a judgement can hang on."""
@@ -183,7 +184,12 @@ class Watcher:
         if self._is_once:
             return awake, settled, settled
         turn = self._census.in_turn
-        return [*watched, *turn(others, LIVING_LOOKS)], turn(settled, LOOKS), turn(settled, FULL_LOOKS)
+        shown = [run_id for run_id in settled if run_id in self.in_sight]
+        return (
+            [*watched, *turn(others, LIVING_LOOKS)],
+            [*shown, *turn(settled, LOOKS)],
+            [*shown, *turn(settled, FULL_LOOKS)],
+        )
 
     def _is_due(self, view: RunView, mark: Mark, *, wholly: bool) -> bool:
         look = self._looks[view.id]
@@ -209,7 +215,8 @@ class Watcher:
         life, state = run.read_life(), RunState()
         status, _ = derive_status(state, life, 0.0, self.stall_s)
         self._looks[run.id] = _Look(str(run.path), reader=EventReader(run.events_file, MOST_POINTS))
-        self.views[run.id] = RunView(run, spec, state, life, status, catching_up=True, progress=0.0)
+        view = self.views[run.id] = RunView(run, spec, state, life, status, catching_up=True, progress=0.0)
+        view.archived = os.path.exists(run.archived_file)  # lists ask for it before anything else is read
         return True
 
     # ── what is new of a run ─────────────────────────────────────────────────────────────────────────────────────────

@@ -42,8 +42,12 @@ class GatesPane(Pane):
         """Say how much is out of sight as that changes."""
         super().on_mount()
         scroll = self.query_one(VerticalScroll)
-        for moved in ("scroll_y", "virtual_size", "size"):
+        for moved in ("scroll_y", "virtual_size"):
             self.watch(scroll, moved, self._say_what_is_below)
+
+    def on_resize(self) -> None:
+        """Other rows are in sight, once what is inside has its new size, too."""
+        self.call_after_refresh(self._say_what_is_below)
 
     def _say_what_is_below(self) -> None:
         scroll = self.query_one(VerticalScroll)

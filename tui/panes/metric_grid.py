@@ -162,8 +162,12 @@ class MetricGrid(Grid, can_focus=True):
 
     def _next_turn(self) -> None:
         self._turn = None
-        if self.display:  # else whoever opens it has it filled
+        if self.is_on_screen:
             self._fill()
+
+    def on_show(self) -> None:
+        """Draw what had to wait out of sight."""
+        self._fill()
 
     def _draw(self, scene: Scene, chart: SmallChart, metric: Metric, now: tuple[Hashable, Hashable]) -> None:
         self._drawn.pop(chart, None)

@@ -41,8 +41,8 @@ class Pane(Vertical):
 
     _shown: Hashable = None
     _run_id: str = ""
-    _in_border: Mapping[str, str] = MappingProxyType({})
-    """What was set last; the toolkit gives it back in its own spelling."""
+    _in_border: Mapping[str, tuple[str, bool]] = MappingProxyType({})
+    """What was set last, and whether in ASCII; the toolkit gives it back in its own spelling."""
     _is_behind = False
     """The scene has changed while the pane had no place on the screen."""
 
@@ -59,24 +59,31 @@ class Pane(Vertical):
         self._show_in_border("border_subtitle", text)
 
     def _show_in_border(self, where: str, text: str) -> None:
-        # not foreign, but a run's id in it is: content is never parsed as markup
-        shown = say(text, plain=self.plain).markup
-        if shown != self._in_border.get(where):  # setting it paints the whole pane
-            self._in_border = {**self._in_border, where: shown}
-            setattr(self, where, shown)
+        if (text, self.plain) != self._in_border.get(where):  # setting it paints the whole pane
+            self._in_border = {**self._in_border, where: (text, self.plain)}
+            # not foreign, but a run's id in it is: content is never parsed as markup
+            setattr(self, where, say(text, plain=self.plain).markup)
 
     def watch_plain(self, plain: bool) -> None:
         """ASCII borders for ASCII terminals."""
         self.set_class(plain, "-plain")
-        self.set_title("")
+        for where, (text, _) in self._in_border.items():
+            self._show_in_border(where, text)
         if self.is_mounted:
             self.watch_scene(self.scene)
 
     def watch_scene(self, scene: Scene | None) -> None:
         """Draw if this pane's part of the scene has changed; out of sight, once it is in sight again."""
         self._is_behind = not self.display
-        if scene is None or self._is_behind:
-            return
+        if scene is not None and self.display:
+            self._draw(scene)
+
+    def bring_up_to_date(self) -> None:
+        """Draw the moment now, in sight or not: a key that works everywhere asks something of this pane."""
+        if self.scene is not None:
+            self._draw(self.scene)
+
+    def _draw(self, scene: Scene) -> None:
         key = self.plain, self.depends_on(scene)
         if key != self._shown:
             self._shown = key

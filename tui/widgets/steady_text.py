@@ -26,4 +26,5 @@ class SteadyText(Static):
 
     def _takes_its_place(self, content: Content) -> bool:
         width, height = self.size
-        return width > 0 and content.get_height(self.styles.get_render_rules(), width) == height
+        is_fixed = width > 0 and not self.styles.is_auto_width  # else its width is its widest line's
+        return is_fixed and content.get_height(self.styles.get_render_rules(), width) == height
