@@ -1,8 +1,8 @@
 """The base of the charts: a picture that is made whole and painted by the row.
 
 A step that is logged changes some rows of a chart, the fewer the longer the training. Making a picture costs a fraction
-of what the toolkit takes to put it on the screen, so each new one is held against the last, and the rows that differ are
-painted.
+of what the toolkit takes to put it on the screen, so each new one is held against the last, and the rows that differ
+are painted.
 """
 
 from __future__ import annotations
