@@ -30,7 +30,7 @@ from tui.control.watcher import Watcher
 from tui.keymap import ACTION_KEYS, ROOM_BINDINGS
 from tui.looking import Looking
 from tui.messages import ActionDone, ActionFailed
-from tui.outside import end_with_terminal, file_mark, on_signals, seldom_collect
+from tui.outside import collect_as_usual, collect_seldom, end_with_terminal, file_mark, on_signals
 from tui.panes.chart import ChartPane
 from tui.panes.runs import RunsPane
 from tui.piloting import OutcomeKeeper, RoomPilot
@@ -127,6 +127,8 @@ class RoomApp(Settled, Remembering, Looking):
         if not self._is_catching_up and self._has_more:
             self._is_catching_up = True
             self.set_timer(CATCH_UP_S, self.catch_up)
+        elif not self._is_catching_up:
+            collect_as_usual()
 
     def catch_up(self) -> None:
         """Read on. What is found is shown with the next look, which comes soon, or at once where it was the last."""
@@ -303,7 +305,7 @@ def open_room(file: RunsFile, runs_dir: Path, *, readonly: bool, plain: bool, pl
     app = RoomApp(file, runs_dir, readonly=readonly, plain=plain, personal=personal, memory=memory, shelf=shelf)
     app.tastes.given_by = plain_by
     end_with_terminal()
-    seldom_collect()
+    collect_seldom()
     try:
         app.run()
     finally:  # its thread would keep the process alive

@@ -19,18 +19,23 @@ LOOK_S = 0.5
 """Between two looks at the terminal."""
 LEAVE_S = 1.0
 """For a room without a terminal to close itself."""
-COLLECT_AFTER = (20_000, 20, 50)
-"""Objects made, and collections of the younger ones, between two searches for cycles; Python's own are 700, 10, 10."""
+USUALLY, WHILE_READING = (700, 10, 10), (20_000, 20, 50)
+"""Objects made, and collections of the younger ones, between two searches for cycles; Python's own pace comes first."""
 
 
-def seldom_collect() -> None:
-    """Search for garbage less often, and never among what was imported.
+def collect_seldom() -> None:
+    """Until everything on disk is read, search for garbage less often; and never among what was imported.
 
-    A view of a run is thousands of small objects without cycles. At Python's own pace, searching them took a third of
-    the time of a room that opens over a thousand runs; what a widget leaves behind can wait a second.
+    A view of a run is thousands of small objects without cycles. At Python's own pace, searching them takes a third of
+    the time of a room that opens over a thousand runs.
     """
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*WHILE_READING)
+
+
+def collect_as_usual() -> None:
+    """Search for garbage at Python's own pace: at the other, a room of some minutes holds a quarter more memory."""
+    gc.set_threshold(*USUALLY)
 
 
 def file_mark(file: RunsFile) -> tuple[int, ...]:

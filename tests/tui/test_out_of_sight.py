@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from charted import append, chart_pane, next_step, write_gated
+from recorded import make_spec, run_events, write_run
 from test_room import SIZES, open_app, until
 
 from engine.run.directory import RunDirectory
@@ -107,3 +108,19 @@ async def test_following_a_log_is_ended_for_the_run_that_is_selected_not_for_the
         await pilot.pause()
         assert log.path == RunDirectory(recorded_runs / other).log_file
         assert not log.follow
+
+
+async def test_the_chart_keeps_no_series_of_runs_that_it_no_longer_shows(runs_file: RunsFile) -> None:
+    write_gated(runs_file)
+    app = open_app(runs_file)
+    async with app.run_test(size=SIZES["wide"]) as pilot:
+        await pilot.press("2", "g")
+        await pilot.pause()
+        shown = {run_id for run_id, _, _ in chart_pane(app)._figures._known}
+        assert shown == set(app.watcher.views)
+        spec = make_spec(number=9)
+        write_run(runs_file.runs_dir, spec, run_events(spec, (0.3,)))
+        app.poll()
+        app.choose(spec.id)
+        await until(pilot, lambda: spec.id in {key[0] for key in chart_pane(app)._figures._known}, "the other run")
+        assert {key[0] for key in chart_pane(app)._figures._known} == {spec.id, "amn-0002"}

@@ -55,6 +55,8 @@ class Figures:
         if not runs:
             return Figure()
         looks = {view.id: look_of(view, scene) for view in runs}
+        if any(run_id not in looks for run_id, _, _ in self._known):  # else every run ever shown would be kept
+            self._known = {key: known for key, known in self._known.items() if key[0] in looks}
         return Figure(
             series=[self._series(view, metric, axis, looks[view.id]) for view in runs],
             levels=level_lines(runs[0], metric),
