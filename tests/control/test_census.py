@@ -138,6 +138,8 @@ def test_of_many_living_runs_those_in_sight_are_looked_at_in_every_pass_and_the_
     speak()
     watcher.catch_up()
     assert heard() == set(), "who asks once is told of all"
+    speak()
+    assert len(heard()) == 3, "and goes on in turns"
     for lock in locks:
         assert lock is not None
         os.close(lock)

@@ -95,6 +95,8 @@ class Watcher:
         self.turns = 0
         """How often anything has happened but steps and what they cost: what a judgement can hang on."""
         self._pass_s = PASS_S
+        self._is_asked_once = False
+        """No turns: somebody asks once, and is told of everything."""
         self._lock = threading.RLock()
         """A record may be asked for by the thread that carries an action out."""
 
@@ -121,17 +123,13 @@ class Watcher:
 
     def catch_up(self) -> None:
         """Poll until every event on disk is read, and wait for the scheduler; for commands that answer once."""
-        self._pass_s = math.inf
+        self._pass_s, self._is_asked_once = math.inf, True
         self._look_at_all()
         while any(view.catching_up for view in self.views.values()):
             self._look_at_all()
         if self.scheduler.look(self._launches()):
             self._look_at_all()
-
-    @property
-    def _is_once(self) -> bool:
-        """Whether somebody asks once, and is told of everything."""
-        return math.isinf(self._pass_s)
+        self._is_asked_once = False
 
     def _launches(self) -> list[Launch]:
         """What schedulers were handed and has not ended, runs and their evaluations."""
@@ -167,7 +165,8 @@ class Watcher:
         due = [
             view
             for run_id, mark in marks.items()
-            if (view := self.views.get(run_id)) and self._is_due(view, mark, wholly=self._is_once or run_id in wholly)
+            if (view := self.views.get(run_id))
+            and self._is_due(view, mark, wholly=self._is_asked_once or run_id in wholly)
         ]
         return sorted(due, key=lambda view: (not view.life.lock_held, -run_number(view.id))), marks, changed
 
@@ -181,7 +180,7 @@ class Watcher:
         others: list[str] = []
         for run_id in awake:
             (watched if run_id in self.in_sight or self.views[run_id].catching_up else others).append(run_id)
-        if self._is_once:
+        if self._is_asked_once:
             return awake, settled, settled
         turn = self._census.in_turn
         shown = [run_id for run_id in settled if run_id in self.in_sight]
@@ -335,7 +334,7 @@ class Watcher:
             look = self._looks.get(view.id) or _Look(str(view.directory.path))
             self._begin_anew(view, look)
             self._take_in(view, look, is_fresh=True)
-            while view.catching_up and self._is_once:
+            while view.catching_up and math.isinf(self._pass_s):
                 self._take_in(view, look, is_fresh=False)
             self._at_hand.append(view.id)
             if view.catching_up:
