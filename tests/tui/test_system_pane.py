@@ -11,7 +11,7 @@ from engine.run.events import RankFigures, RanksMeasured
 from engine.run.settings import EvalConfig
 from tui.control.scene import Scene
 from tui.control.usage import MachineUsage
-from tui.panes.system import IN_FULL, SystemPane
+from tui.panes.system import IN_FULL, MANY_S, SystemPane
 
 USAGE = MachineUsage(
     cpu_percent=10.0, cores=2, memory_used_bytes=1, memory_total_bytes=2, disk_free_bytes=3, processes={}
@@ -94,3 +94,21 @@ def test_of_many_living_runs_the_selected_one_is_told_in_full_and_the_others_in_
     assert sum("checkpoint" in row for row in told["many"]) == 1
     assert told["many"][1].startswith("mamba_s-0003"), "first, so that it is in sight"
     assert all(any(row.startswith(run.id) for row in told["many"]) for run in runs)
+
+
+def test_the_figures_of_many_runs_move_less_often() -> None:
+    def moves(count: int, usage: MachineUsage | None, later_s: float) -> bool:
+        runs = []
+        for number in range(1, count + 1):
+            spec = make_spec(number=number)
+            runs.append(make_view(spec, run_events(spec, AMN_HISTORY[:2])))
+        first = Scene(now=6000.0, tick=1, views=tuple(runs), selected=runs[0], usage=USAGE)
+        return SystemPane().depends_on(first) != SystemPane().depends_on(
+            replace(first, now=6000 + later_s, usage=usage)
+        )
+
+    other = replace(USAGE, cpu_percent=11.0)
+    assert moves(IN_FULL, other, 2.0)
+    assert not moves(IN_FULL + 1, other, 2.0)
+    assert moves(IN_FULL + 1, other, MANY_S)
+    assert moves(IN_FULL + 1, None, 2.0)

@@ -19,8 +19,8 @@ from tui.panes.pane import Pane
 from tui.panes.words import lines
 from tui.widgets.steady_text import SteadyText
 
-IN_FULL = 6
-"""Of more runs that are alive, only the selected one has more than a line."""
+IN_FULL, MANY_S = 6, 6.0
+"""Of more runs that are alive, only the selected one has more than a line; and the seconds between their figures."""
 FEW_CHECKPOINTS = 20
 """Fewer than this fit: somebody should make room before the night."""
 
@@ -36,7 +36,9 @@ class SystemPane(Pane):
             yield SteadyText()
 
     def depends_on(self, scene: Scene) -> Hashable:
-        return scene.usage, scene.turn, scene.selected and scene.selected.id
+        has_many = sum(view.status.is_alive for view in scene.views) > IN_FULL
+        figures = scene.now // MANY_S if has_many and scene.usage else scene.usage
+        return figures, scene.turn, scene.selected and scene.selected.id
 
     def show(self, scene: Scene) -> None:
         self.query_one(SteadyText).show(lines(*self._rows(scene)))
