@@ -39,9 +39,9 @@ EVENT_BUDGET = 1 << 21
 """Bytes of events taken in from one run in one pass, about 15,000 events: some 50 ms."""
 PASS_S = 0.1
 """Reading that one pass does at most, or one run where that takes longer: between passes, keys are heard."""
-LIVING_LOOKS, LOOKS, FULL_LOOKS = 12, 120, 12
+LIVING_LOOKS, LOOKS, FULL_LOOKS = 8, 120, 12
 """Living runs beside those in sight that are looked at in one pass; ended ones whose folder is, and whose every file.
-More of them take several passes: of fifty that live, each is looked at every 2.5 s."""
+More of them take several passes: of fifty that live, each is looked at every 3.5 s."""
 KEPT_POINTS = 60_000
 """Logged steps of ended runs that are kept at hand, some 25 MB; at least `KEPT_RUNS` runs are, whatever they have."""
 KEPT_RUNS = 8
@@ -300,7 +300,7 @@ class Watcher:
 
     def _put_on_shelf(self, settled: dict[str, RunView]) -> None:
         """Keep briefs of runs that have ended; let go of what was longest not asked for."""
-        if self._shelf is None:
+        if self._shelf is None or not (settled or self._to_put or len(self._at_hand) > KEPT_RUNS):
             return
         for run_id, view in settled.items():
             look = self._looks[run_id]
