@@ -132,6 +132,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(folder: Path) -> None:
     assert moments == total >= 10
 
 
+@pytest.mark.slow
 def test_two_kills_in_a_row_leave_a_whole_checkpoint(folder: Path) -> None:
     for first in range(1, 16):
         for second in range(1, 16):

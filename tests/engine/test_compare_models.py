@@ -58,6 +58,7 @@ def test_every_kind_is_trained_with_and_without_the_mean_and_amn_with_it_alone()
     assert all((kind, residual) in planned for kind in ("gru", "mamba_s") for residual in ("none", "context_mean"))
 
 
+@pytest.mark.slow
 def test_models_are_trained_alike_and_tabled_beside_floors_and_ceiling(runs_file: Path) -> None:
     kept = runs_file.parent / "kept"
     arguments = ["--model-type", "gru", "--set", "checkpoint.patience=1", "--save-dir", str(kept), "--json"]
@@ -83,6 +84,7 @@ def test_models_are_trained_alike_and_tabled_beside_floors_and_ceiling(runs_file
     assert result.stderr.count("finished after 2 epochs") == 2
 
 
+@pytest.mark.slow
 def test_the_table_for_people_names_models_floors_and_ceiling_and_leaves_nothing_behind(runs_file: Path) -> None:
     before = set(runs_file.parent.iterdir())
     result = invoke(runs_file, "--model-type", "amn", "--epochs", "1", "--limit", "5")

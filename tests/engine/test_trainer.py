@@ -323,7 +323,7 @@ def test_a_gate_of_another_epoch_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mamba_s", "amn"])
-@pytest.mark.parametrize("space", ["projected", "target"])
+@pytest.mark.parametrize("space", [pytest.param("projected", marks=pytest.mark.slow), "target"])
 def test_eight_windows_can_be_learned_by_heart(tmp_path: Path, kind: str, space: str) -> None:
     from engine.data.windows import open_windows
 

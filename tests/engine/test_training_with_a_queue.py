@@ -59,6 +59,7 @@ def test_every_epoch_tells_what_the_queue_gave(straight: RunDirectory) -> None:
     assert all((row.queue_drift or 0.0) > 0 if is_projected else row.queue_drift == 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_queue_changes_what_is_learned(tmp_path: Path, straight: RunDirectory) -> None:
     run = make_like(straight, tmp_path / "small-0001")
     without = make_run(
