@@ -113,7 +113,7 @@ def test_a_job_whose_wrapper_cannot_start_is_said_to_have_failed_once_that_is_su
 def test_what_slurm_refuses_never_began_and_says_why(lab: Lab) -> None:
     broken = msgspec.structs.replace(lab.file.launcher["lab"], partition="nowhere")
     lab.actions.file = msgspec.structs.replace(lab.file, launcher={**lab.file.launcher, "lab": broken})
-    with pytest.raises(LaunchError, match="could not be started: sbatch: invalid partition specified: nowhere"):
+    with pytest.raises(LaunchError, match="could not be started: sbatch: Batch job .* failed: .*; invalid partition specified: nowhere"):
         lab.start()
     (run,) = list_runs(lab.runs_dir)
     view = lab.view(run)
