@@ -14,6 +14,7 @@ from engine.run.runs_file import RunsFile
 from engine.run.settings import EvalConfig
 from tui.app import RoomApp
 from tui.panes.chart import ChartPane
+from tui.widgets.small_chart import SmallChart
 
 SMALL, ROOMY = (80, 24), (160, 45)
 SPEC = msgspec.structs.replace(make_spec(), evals={"smoke": EvalConfig(at_epoch=4)})
@@ -30,6 +31,13 @@ def chart_pane(app: RoomApp) -> ChartPane:
 def legend(app: RoomApp) -> str:
     chart = chart_pane(app).chart
     return " ".join(chart.render_line(y).text for y in range(2))
+
+
+def drawn_from_now_on(app: RoomApp) -> Callable[[], set[str]]:
+    """Tells which of the small charts in sight, by their metrics, were drawn again since this was called."""
+    charts = {chart.plot.title.strip("> "): chart for chart in app.screen.query(SmallChart) if chart.visible}
+    before = {name: chart.plot for name, chart in charts.items()}
+    return lambda: {name for name, chart in charts.items() if chart.plot is not before[name]}
 
 
 def notices(app: RoomApp) -> list[str]:

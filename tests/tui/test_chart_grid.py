@@ -11,6 +11,7 @@ from charted import (
     SMALL,
     append,
     chart_pane,
+    drawn_from_now_on,
     next_step,
     notices,
     open_app,
@@ -114,12 +115,7 @@ async def test_of_the_small_charts_only_those_with_news_are_drawn_again(
     async with app.run_test(size=ROOMY) as pilot:
         await pilot.press("m", "g")
         await pilot.pause()
-        charts = {chart.plot.title.strip("> "): chart for chart in app.screen.query(SmallChart) if chart.visible}
-        before = {name: chart.plot for name, chart in charts.items()}
-
-        def changed() -> set[str]:
-            return {name for name, chart in charts.items() if chart.plot is not before[name]}
-
+        changed = drawn_from_now_on(app)
         append(gated, next_step(47))
         app.poll()
         assert len(changed()) == IN_TURN, "no more at once than a key can wait for"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from charted import append, chart_pane, next_step, write_gated
+from charted import append, chart_pane, drawn_from_now_on, next_step, write_gated
 from recorded import make_spec, run_events, write_run
 from test_room import SIZES, open_app, until
 
@@ -16,7 +16,6 @@ from tui.control.scene import Scene
 from tui.panes.gates import GatesPane
 from tui.panes.log import LogPane
 from tui.panes.metric_grid import IN_TURN, TURN_S
-from tui.widgets.small_chart import SmallChart
 
 
 @pytest.mark.usefixtures("recorded_runs")
@@ -72,12 +71,7 @@ async def test_small_charts_wait_for_their_turn_where_they_are_seen(runs_file: R
     async with app.run_test(size=SIZES["wide"]) as pilot:
         await pilot.press("2", "m", "g")
         await pilot.pause()
-        charts = {chart.plot.title.strip("> "): chart for chart in app.screen.query(SmallChart) if chart.visible}
-        before = {name: chart.plot for name, chart in charts.items()}
-
-        def drawn() -> set[str]:
-            return {name for name, chart in charts.items() if chart.plot is not before[name]}
-
+        drawn = drawn_from_now_on(app)
         append(gated, next_step(47))
         app.poll()
         await until(pilot, lambda: len(drawn()) >= IN_TURN, "the first turn")

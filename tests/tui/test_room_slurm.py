@@ -9,6 +9,7 @@ import pytest
 from fake_slurm import FakeSlurm
 from recorded import RUNS_TOML, missed_mamba
 from test_room import SIZES, notices, open_app, until
+from textual.pilot import Pilot
 from textual.widgets import Button
 
 from engine.run.directory import RunDirectory, list_runs
@@ -50,14 +51,20 @@ def name_of(run: RunDirectory) -> str:
     return launch.nonce
 
 
+async def run_of_t(pilot: Pilot[None], file: RunsFile) -> RunDirectory:
+    """The run that T makes."""
+    await pilot.press("T")
+    await until(pilot, lambda: list_runs(file.runs_dir), "the run")
+    (run,) = list_runs(file.runs_dir)
+    return run
+
+
 async def test_a_job_that_waits_says_why_and_until_when_and_is_called_off_with_k(
     slurm_file: RunsFile, fake: FakeSlurm
 ) -> None:
     app = open_app(slurm_file)
     async with app.run_test(size=SIZES["small"]) as pilot:
-        await pilot.press("T")
-        await until(pilot, lambda: list_runs(slurm_file.runs_dir), "the run")
-        (run,) = list_runs(slurm_file.runs_dir)
+        run = await run_of_t(pilot, slurm_file)
         await until(pilot, lambda: "SUBMITTED" in strip(app) or "UNKNOWN" in strip(app), "what is on disk")
         fake.says(name_of(run), "12", starts="2031-03-04T05:06:07")
         await until(pilot, lambda: "PENDING Resources, starts 04 Mar" in strip(app), "the scheduler's word")
@@ -93,9 +100,7 @@ async def test_k_says_at_once_that_a_run_is_being_ended_though_its_scheduler_tak
 ) -> None:
     app = open_app(slurm_file)
     async with app.run_test(size=SIZES["small"]) as pilot:
-        await pilot.press("T")
-        await until(pilot, lambda: list_runs(slurm_file.runs_dir), "the run")
-        (run,) = list_runs(slurm_file.runs_dir)
+        run = await run_of_t(pilot, slurm_file)
         fake.says(name_of(run), "12")
         await until(pilot, lambda: "PENDING" in strip(app), "the scheduler's word")
         answer = f"echo '12|{name_of(run)}|PENDING|77|N/A|N/A||(Resources)'"
