@@ -93,13 +93,25 @@ def measure(runs_dir: Path, ended: int, active: int) -> None:
             while len(Shelf(runs_dir).entries()) < ended and time.perf_counter() - began < MOST_READING_S:
                 room.read(1.0)
             print(f"{opened} room: every record read after {time.perf_counter() - began:.0f} s")
-            room.read(SETTLED_S)
-            cpu = sum(process.cpu_times()[:2])
-            room.read(WATCHED_S)
-            share = (sum(process.cpu_times()[:2]) - cpu) / WATCHED_S
-            print(f"untouched: {share:.1%} of a core, {process.memory_full_info().pss / 2**20:.0f} MiB PSS")
+            watch(room, "untouched")
         finally:
             room.close()
+    room = PtyRoom(runs_dir, size=(160, 45))
+    try:
+        room.wait_drawn("Decision tree")
+        watch(room, "untouched at 160x45, the list out of sight")
+    finally:
+        room.close()
+
+
+def watch(room: PtyRoom, what: str) -> None:
+    """Print what a room costs that nobody touches."""
+    process = psutil.Process(room.pid)
+    room.read(SETTLED_S)
+    cpu = sum(process.cpu_times()[:2])
+    room.read(WATCHED_S)
+    share = (sum(process.cpu_times()[:2]) - cpu) / WATCHED_S
+    print(f"{what}: {share:.1%} of a core, {process.memory_full_info().pss / 2**20:.0f} MiB PSS")
 
 
 def make_runs(runs_dir: Path, count: int, epochs: int, steps: int) -> None:
